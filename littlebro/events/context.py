@@ -1,0 +1,64 @@
+"""The ambient context: what is known around a call without passing it, request and bound values.
+
+One `contextvars.ContextVar` holds an immutable `Ambient`. asyncio copies it into new tasks, asgiref carries
+it through `sync_to_async` and `async_to_sync`; threads start empty, as with any context variable. Doors open
+it, the pipeline reads it; it never looks into a request itself.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from django.http import HttpRequest
+
+__all__ = ["Ambient", "bind", "current", "open_request"]
+
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+class Ambient(msgspec.Struct, frozen=True):
+    """What surrounds a call: `values` bound by `bind`, and the request that is being served, if any."""
+
+    values: Mapping[str, Any] = _NOTHING
+    request: HttpRequest | None = None
+    user_id: str | None = None
+    anonymous_id: str | None = None
+
+
+EMPTY: Final = Ambient()
+_ambient: Final[ContextVar[Ambient]] = ContextVar("littlebro_ambient", default=EMPTY)
+
+current = _ambient.get
+
+
+@contextmanager
+def bind(**values: Any) -> Iterator[None]:
+    """Add `values` to the context of every event tracked inside the block, in this thread or task.
+
+    Blocks nest: an inner value hides an outer one of the same name. Values must be what params may hold;
+    one that is not is left out of the events and counted (in strict mode the tracking call raises).
+    """
+    outer = _ambient.get()
+    token = _ambient.set(msgspec.structs.replace(outer, values=MappingProxyType({**outer.values, **values})))
+    try:
+        yield
+    finally:
+        _ambient.reset(token)
+
+
+@contextmanager
+def open_request(request: HttpRequest) -> Iterator[None]:
+    """Make `request` the ambient one inside the block, so that events know who and where."""
+    token = _ambient.set(msgspec.structs.replace(_ambient.get(), request=request))
+    try:
+        yield
+    finally:
+        _ambient.reset(token)
