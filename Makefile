@@ -1,0 +1,68 @@
+# `make demo` and `make test` need a Python of 3.11 or later and nothing else: each makes what it needs.
+#
+#   VENV      where the virtual environment is made            (.venv)
+#   BASE      the Python it is made from                       (the newest that runs)
+#   DJANGO    a requirement that narrows Django's version      (none)
+#   ARGS      arguments for the demo, or for pytest (a part of the suite is then not measured for coverage)
+
+SHELL = /bin/sh
+VENV ?= .venv
+BASE ?= $(shell sh .ci/find-python)
+DJANGO ?=
+ARGS ?=
+
+python = $(VENV)/bin/python
+pip = $(python) -m pip install --quiet --disable-pip-version-check
+manage = $(python) tests/manage.py
+cover = $(if $(strip $(ARGS)),,--cov --cov-fail-under=95)
+
+.PHONY: help demo test lint format docs bench changelog clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make demo    a small shop with simulated visitors; ARGS="--for 30 --port 0"'
+	@echo 'make test    the whole suite on SQLite, PostgreSQL and MariaDB; ARGS="tests/test_x.py -x" for a part'
+	@echo 'make lint    every gate: style, types, layers, migrations, settings, changelog, documentation'
+	@echo 'make format  let ruff put the code into shape'
+	@echo 'make docs    the documentation, into docs/_build/html'
+	@echo 'make bench   the benchmarks'
+	@echo 'make clean   remove what all this has made'
+
+demo: $(VENV)/.demo
+	$(python) -m littlebro demo $(ARGS)
+
+test: $(VENV)/.test
+	$(python) tests/services.py run -- $(python) -m pytest $(cover) $(ARGS)
+
+lint: $(VENV)/.lint
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(manage) makemigrations --check --dry-run
+	$(manage) check --deploy --fail-level WARNING --settings tests.settings_deploy
+	$(VENV)/bin/towncrier build --draft --version next > /dev/null
+	$(VENV)/bin/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+format: $(VENV)/.lint
+	$(VENV)/bin/ruff check --fix
+	$(VENV)/bin/ruff format
+
+docs: $(VENV)/.lint
+	$(VENV)/bin/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+bench: $(VENV)/.bench
+	$(python) tests/services.py run --only postgresql -- $(python) -m benchmarks $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist docs/_build htmlcov .coverage .coverage.* .hypothesis .import_linter_cache \
+	  .mypy_cache .pytest_cache .ruff_cache
+
+$(python):
+	@test -n "$(BASE)" || { echo 'No Python of 3.11 or later with venv found; name one: make BASE=/path/to/python3' >&2; exit 1; }
+	"$(BASE)" -m venv $(VENV)
+
+# One mark a set of extras, newer than what it was made from: the second run starts at once.
+$(VENV)/.demo $(VENV)/.test $(VENV)/.lint $(VENV)/.bench: $(VENV)/.%: pyproject.toml littlebro/__version__.py | $(python)
+	$(pip) --editable '.[$*]' $(if $(DJANGO),'$(DJANGO)')
+	@touch $@

@@ -1,0 +1,29 @@
+"""Sphinx's configuration."""
+
+import os
+import sys
+from pathlib import Path
+
+import django
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+django.setup()
+
+from littlebro import __version__  # noqa: E402 - after the path is set
+
+project = "django-littlebro"
+copyright = "The django-littlebro authors"
+author = "The django-littlebro authors"
+version = release = __version__
+
+extensions = ["sphinx.ext.autodoc"]
+exclude_patterns = ["_build"]
+nitpicky = False
+default_role = "code"
+
+autodoc_typehints = "signature"
+autodoc_member_order = "bysource"
+
+html_theme = "furo"
+html_title = f"django-littlebro {version}"

@@ -1,0 +1,113 @@
+"""What every test may ask for: a database of each kind, a journal folder, a fresh littlebro.
+
+Servers are started only if a collected test needs them, so that a run of one file stays quick; what the
+environment gives is used as it is (`make test` starts all of them first).
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from django.conf import settings
+from django.db import connections
+
+from tests.services import SERVICES, Servers, demanded
+from tests.settings import database
+
+DATABASE_ALIASES = {"sqlite": "default", "postgresql": "postgresql", "mariadb": "mariadb"}
+_SERVERS = pytest.StashKey[Servers]()
+
+
+@pytest.fixture(params=list(DATABASE_ALIASES))
+def database_alias(request: pytest.FixtureRequest) -> str:
+    """Run the test once on SQLite, PostgreSQL and MariaDB each; give the alias in DATABASES.
+
+    The test needs `pytest.mark.django_db` (`transaction=True` where other threads or processes look); the
+    alias is added to the mark's `databases`.
+    """
+    return DATABASE_ALIASES[request.param]
+
+
+@pytest.fixture
+def database_url(database_alias: str) -> str:
+    """Give the URL of the test's database, for a child's `LITTLEBRO_TEST_DATABASE_URL`."""
+    given = connections[database_alias].settings_dict
+    if connections[database_alias].vendor == "sqlite":
+        return f"sqlite://{quote(given['NAME'])}"
+    scheme = "postgresql" if database_alias == "postgresql" else "mysql"
+    account = f"{quote(given['USER'], safe='')}:{quote(given['PASSWORD'], safe='')}"
+    return f"{scheme}://{account}@{given['HOST']}:{given['PORT']}/{quote(given['NAME'])}"
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    """Give the path of a journal folder for this test alone; it does not exist yet."""
+    return tmp_path / "journal"
+
+
+def _servers_marked(item: pytest.Item) -> Iterator[str]:
+    """Yield the servers whose databases a test may use."""
+    marker = item.get_closest_marker("django_db")
+    for name in (marker.kwargs.get("databases") or ()) if marker else ():
+        if name in SERVICES:
+            yield name
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Widen the databases of each test to the one it runs on, before pytest-django sorts by them."""
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        name = callspec.params.get("database_alias") if callspec else None
+        if name not in SERVICES:
+            continue
+        marker = item.get_closest_marker("django_db")
+        options = dict(marker.kwargs) if marker else {}
+        databases = {"default", *(options.pop("databases", None) or ()), name}
+        item.add_marker(pytest.mark.django_db(**options, databases=sorted(databases)), append=False)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Start the servers that the selected tests need."""
+    if session.config.option.collectonly:
+        return
+    wanted = {name for item in session.items for name in _servers_marked(item)}
+    servers = Servers(sorted(wanted), install=demanded())
+    session.config.stash[_SERVERS] = servers.__enter__()
+    for name, url in servers.urls.items():
+        if name not in settings.DATABASES:
+            connections.settings[name] = database(url)
+    connections.configure_settings(connections.settings)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the servers, after the test databases are gone."""
+    servers = config.stash.get(_SERVERS, None)
+    if servers:
+        servers.stop()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose server is not to be had, or fail it under continuous integration."""
+    missing = item.config.stash[_SERVERS].missing
+    for name in _servers_marked(item):
+        if name in missing and demanded():
+            pytest.fail(missing[name], pytrace=False)
+        elif name in missing:
+            pytest.skip(missing[name])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Close what littlebro built for the test, while its settings, database and folder are still there."""
+    for module, handler in (
+        ("littlebro.delivery.handler", "trackers"),
+        ("littlebro.storage.handler", "backends"),
+        ("littlebro.plugins.manager", ""),
+    ):
+        home = sys.modules.get(module)  # what was never loaded has nothing to close
+        if home is not None:
+            (getattr(home, handler) if handler else home).reset()
