@@ -32,7 +32,12 @@ def test_database_alias(database_alias: str, database_url: str) -> None:
     assert "littlebro_storedevent" in link.introspection.table_names()
     given = {"LITTLEBRO_TEST_DATABASE_URL": database_url, "DJANGO_SETTINGS_MODULE": "tests.settings"}
     done = subprocess.run(
-        [sys.executable, "-c", CHILD], env=os.environ | given, cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", CHILD],
+        env=os.environ | given,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.split() == [vendor, str(link.settings_dict["NAME"])]
 
