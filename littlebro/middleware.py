@@ -1,0 +1,132 @@
+"""The middleware door: one `page-accessed` event a request.
+
+A request flows through to the view and its response back, unchanged but for the anonymous cookie where that
+is switched on; one event flows to the default tracker. While the view runs, the request is the ambient one,
+so that events tracked inside know who and where. What is recorded of it, `littlebro.privacy` decides.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.utils.cache import patch_vary_headers
+
+from littlebro.conf import setting
+from littlebro.delivery.guard import must_raise
+from littlebro.delivery.handler import trackers
+from littlebro.events.context import open_request
+from littlebro.privacy import anonymous_cookie, issue_anonymous_id, page_params, text_list
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from django.http import HttpRequest
+    from django.http.response import HttpResponseBase
+
+__all__ = ["TrackerMiddleware"]
+
+_ALIAS: Final = "default"
+_NAME: Final = "page-accessed"
+
+
+class TrackerMiddleware:
+    """Record each request, sync and async, with the params of `littlebro.privacy.page_params`.
+
+    Paths that start with an entry of `LITTLEBRO_MIDDLEWARE_IGNORE` are not recorded; events tracked by
+    their views still know the request. The user is known where the view loaded one. A streaming response is
+    recorded when it begins.
+    """
+
+    sync_capable: ClassVar[bool] = True
+    async_capable: ClassVar[bool] = True
+
+    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
+        self.get_response = get_response
+        self._is_async = iscoroutinefunction(get_response)
+        if self._is_async:
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        """Pass the request on, then record it."""
+        if self._is_async:
+            return self._acall(request)
+        visit = _Visit(request)
+        with open_request(request):
+            try:
+                response: HttpResponseBase = self.get_response(request)
+            except BaseException as error:
+                visit.record(None, error)
+                raise
+            visit.record(response, None)
+        visit.leave_cookie(response)
+        return response
+
+    async def _acall(self, request: HttpRequest) -> HttpResponseBase:
+        """See __call__()."""
+        visit = _Visit(request)
+        with open_request(request):
+            try:
+                response: HttpResponseBase = await self.get_response(request)
+            except GeneratorExit:
+                raise  # the coroutine is being thrown away, and may not await anything any more
+            except BaseException as error:
+                await visit.arecord(None, error)
+                raise
+            await visit.arecord(response, None)
+        visit.leave_cookie(response)
+        return response
+
+
+class _Visit:
+    """One request, from its arrival to its event."""
+
+    __slots__ = ("fresh_id", "recorded", "request", "started", "tracker")
+
+    def __init__(self, request: HttpRequest) -> None:
+        self.request = request
+        self.started = perf_counter()
+        # Before the view runs: a wrong setting raises here, and not after an order was paid.
+        self.tracker = trackers[_ALIAS]
+        self.recorded = not request.path.startswith(text_list("LITTLEBRO_MIDDLEWARE_IGNORE"))
+        self.fresh_id = issue_anonymous_id(request) if self.recorded else None
+
+    def record(self, response: object, error: BaseException | None) -> None:
+        """Record the event, if this path is to be recorded."""
+        if not self.recorded:
+            return
+        try:
+            params = page_params(self.request, response, error, perf_counter() - self.started)
+            self.tracker.track_event(_NAME, params, request=self.request)
+        except Exception as problem:
+            if must_raise(_ALIAS, _NAME, problem, host_failed=error is not None):
+                raise
+
+    async def arecord(self, response: object, error: BaseException | None) -> None:
+        """See record()."""
+        if not self.recorded:
+            return
+        try:
+            params = page_params(self.request, response, error, perf_counter() - self.started)
+            await self.tracker.atrack_event(_NAME, params, request=self.request)
+        except Exception as problem:
+            if must_raise(_ALIAS, _NAME, problem, host_failed=error is not None):
+                raise
+
+    def leave_cookie(self, response: HttpResponseBase) -> None:
+        """Set the anonymous cookie where this request issued an id."""
+        name = anonymous_cookie()
+        if self.fresh_id is None or name is None:
+            return
+        response.set_cookie(
+            name,
+            self.fresh_id,
+            max_age=setting("LITTLEBRO_ANONYMOUS_COOKIE_AGE"),
+            secure=self.request.is_secure(),
+            httponly=True,
+            samesite="Lax",
+        )
+        # Django's cache middleware keeps no response that varies by cookie and sets one for a newcomer; a
+        # cached one would give many visitors the same id.
+        patch_vary_headers(response, ("Cookie",))
