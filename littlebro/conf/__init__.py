@@ -15,7 +15,16 @@ from django.core.exceptions import ImproperlyConfigured
 
 from littlebro.conf.defaults import ALIAS_OPTIONS, GLOBAL_SETTINGS
 
-__all__ = ["AliasConfig", "alias_config", "aliases", "check_options", "is_ours", "nearest", "setting", "strict"]
+__all__ = [
+    "AliasConfig",
+    "alias_config",
+    "aliases",
+    "check_options",
+    "is_ours",
+    "nearest",
+    "setting",
+    "strict",
+]
 
 _ALIAS = re.compile(r"[A-Za-z0-9_-]{1,64}")
 COLLECTION: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -100,7 +109,9 @@ def alias_config(alias: str) -> AliasConfig:
         message = f"LITTLEBRO[{alias!r}]: there is no such alias.{nearest(alias, known_aliases)}"
         raise ImproperlyConfigured(message)
     if not isinstance(alias, str) or not _ALIAS.fullmatch(alias):
-        message = f"LITTLEBRO[{alias!r}]: an alias is 1-64 of A-Z a-z 0-9 _ - (it names a folder of the journal)."
+        message = (
+            f"LITTLEBRO[{alias!r}]: an alias is 1-64 of A-Z a-z 0-9 _ - (it names a folder of the journal)."
+        )
         raise ImproperlyConfigured(message)
     given = setting("LITTLEBRO").get(alias, {})
     if not isinstance(given, Mapping):

@@ -19,18 +19,22 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
 
-__all__ = ["Ambient", "bind", "current", "open_request"]
+__all__ = ["Ambient", "bind", "current", "inside_delivery", "open_request"]
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class Ambient(msgspec.Struct, frozen=True):
-    """What surrounds a call: `values` bound by `bind`, and the request that is being served, if any."""
+    """What surrounds a call: `values` bound by `bind`, and the request that is being served, if any.
+
+    `delivering` marks littlebro's own delivery: what is tracked there would go round in circles.
+    """
 
     values: Mapping[str, Any] = _NOTHING
     request: HttpRequest | None = None
     user_id: str | None = None
     anonymous_id: str | None = None
+    delivering: bool = False
 
 
 EMPTY: Final = Ambient()
@@ -48,6 +52,16 @@ def bind(**values: Any) -> Iterator[None]:
     """
     outer = _ambient.get()
     token = _ambient.set(msgspec.structs.replace(outer, values=MappingProxyType({**outer.values, **values})))
+    try:
+        yield
+    finally:
+        _ambient.reset(token)
+
+
+@contextmanager
+def inside_delivery() -> Iterator[None]:
+    """Mark the block as part of delivery: events tracked in it are dropped and counted."""
+    token = _ambient.set(msgspec.structs.replace(_ambient.get(), delivering=True))
     try:
         yield
     finally:

@@ -32,7 +32,14 @@ def to_utc(moment: datetime.datetime) -> datetime.datetime:
         moment = timezone.make_aware(moment.replace(tzinfo=None))
     moment = moment.astimezone(datetime.UTC)
     return datetime.datetime(
-        moment.year, moment.month, moment.day, moment.hour, moment.minute, moment.second, moment.microsecond, datetime.UTC
+        moment.year,
+        moment.month,
+        moment.day,
+        moment.hour,
+        moment.minute,
+        moment.second,
+        moment.microsecond,
+        datetime.UTC,
     )
 
 

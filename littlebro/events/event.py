@@ -43,6 +43,14 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
         """Return the place in reading order: (timestamp, id, collection)."""
         return (self.timestamp, self.id, self.collection)
 
+    def with_params(self, params: dict[str, Any], context: dict[str, Any]) -> "Event":
+        """Return this event with other params and context."""
+        return msgspec.structs.replace(self, params=params, context=context)
+
+    def with_context(self, context: dict[str, Any], user_id: str | None, anonymous_id: str | None) -> "Event":
+        """Return this event with another context and other people."""
+        return msgspec.structs.replace(self, context=context, user_id=user_id, anonymous_id=anonymous_id)
+
 
 class _Version(msgspec.Struct):
     v: int = FORMAT

@@ -39,7 +39,9 @@ class Condition(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if len(self.path) < 2 or self.path[0] not in {"params", "context"}:
-            raise InvalidQuery(f"A path starts with 'params' or 'context' and names a key, {self.path!r} does not.")
+            raise InvalidQuery(
+                f"A path starts with 'params' or 'context' and names a key, {self.path!r} does not."
+            )
         if self.op not in OPERATORS:
             raise InvalidQuery(f"There is no operator {self.op!r}; there are {', '.join(OPERATORS)}.")
         if self.op == "in" and (isinstance(self.value, str) or not isinstance(self.value, Sequence)):
@@ -82,9 +84,13 @@ _TESTS: Final = {
     "eq": _equal,
     "ne": lambda found, value: not _equal(found, value),
     "in": lambda found, value: any(_equal(found, item) for item in value),
-    "contains": lambda found, value: (isinstance(found, str) and isinstance(value, str) and value in found)
-    or (isinstance(found, list) and any(_equal(item, value) for item in found)),
-    "starts": lambda found, value: isinstance(found, str) and isinstance(value, str) and found.startswith(value),
+    "contains": lambda found, value: (
+        (isinstance(found, str) and isinstance(value, str) and value in found)
+        or (isinstance(found, list) and any(_equal(item, value) for item in found))
+    ),
+    "starts": lambda found, value: (
+        isinstance(found, str) and isinstance(value, str) and found.startswith(value)
+    ),
     "lt": lambda found, value: _ordered(found, value) and found < value,
     "le": lambda found, value: _ordered(found, value) and found <= value,
     "gt": lambda found, value: _ordered(found, value) and found > value,
@@ -115,7 +121,9 @@ class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for label, moment in (("start", self.start), ("end", self.end)):
             if moment is not None and moment.tzinfo is None:
-                raise InvalidQuery(f"{label} needs a time zone; django.utils.timezone.make_aware gives it one.")
+                raise InvalidQuery(
+                    f"{label} needs a time zone; django.utils.timezone.make_aware gives it one."
+                )
         for label, group in (("names", self.names), ("collections", self.collections)):
             if isinstance(group, str):
                 raise InvalidQuery(f"{label} is a tuple of text, for one write ({group!r},).")
@@ -131,6 +139,10 @@ class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
             and (self.anonymous_id is None or event.anonymous_id == self.anonymous_id)
             and all(condition.matches(event) for condition in self.where)
         )
+
+    def in_collections(self, *collections: str) -> EventQuery:
+        """Return this query for other collections."""
+        return msgspec.structs.replace(self, collections=collections)
 
 
 class Page(msgspec.Struct, frozen=True):

@@ -70,9 +70,11 @@ class Validator:
                 kind = type(value)
                 if sensitive:
                     copy[key] = REDACTED
-                elif kind is str or kind in _FREE:
-                    copy[key] = value
-                elif kind is int and -_INTEGER_BOUND <= value < _INTEGER_BOUND:
+                elif (
+                    kind is str
+                    or kind in _FREE
+                    or (kind is int and -_INTEGER_BOUND <= value < _INTEGER_BOUND)
+                ):
                     copy[key] = value
                 elif kind is float and value - value == 0.0:
                     copy[key] = value or 0.0
@@ -101,7 +103,9 @@ class Validator:
         if text in copy:
             raise InvalidEvent(_path((place, text)), "two keys with the same text; one would be lost")
         if len(text) > self._max_key_length:
-            raise InvalidEvent(_path(place), f"a key of {len(text)} characters; at most {self._max_key_length}")
+            raise InvalidEvent(
+                _path(place), f"a key of {len(text)} characters; at most {self._max_key_length}"
+            )
         if "\0" in text:
             raise InvalidEvent(_path(place), "a key holds NUL, which PostgreSQL cannot keep")
         if not _encodable(text):
@@ -197,8 +201,8 @@ class Validator:
         self._names[text] = text
         return text
 
-    def find_nul(self, value: Any, path: str) -> None:
-        """Raise `InvalidEvent` for the first text with NUL in an already copied `value`."""
+    def find_unfit(self, value: Any, path: str) -> None:
+        """Raise `InvalidEvent` for text with NUL or half a surrogate pair in an already copied `value`."""
         stack: list[tuple[Any, _Place]] = [(value, (None, path))]
         while stack:
             item, place = stack.pop()
@@ -258,7 +262,9 @@ def _by_rule(value: Any, place: _Place) -> Any:
     try:
         return plain(value)
     except Exception as error:
-        raise InvalidEvent(_path(place), f"{type(value).__name__} could not be read: {type(error).__name__}") from error
+        raise InvalidEvent(
+            _path(place), f"{type(value).__name__} could not be read: {type(error).__name__}"
+        ) from error
 
 
 def _words(key: str) -> list[str]:

@@ -1,0 +1,179 @@
+"""Carries sealed segments from one spool to one destination, in a background thread or on demand.
+
+One courier a destination, so that a dead sink holds up nobody. A segment is delivered whole and then deleted;
+one that fails waits, with capped back-off, while others are tried: a single bad segment must not stop the
+rest. Adoption of orphans and time-based sealing are the main courier's chores (`chores`).
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+from django.db import connections
+
+from littlebro.delivery.spool import Claim, Spool
+from littlebro.events.context import inside_delivery
+
+__all__ = ["Courier", "Round"]
+
+logger = logging.getLogger("littlebro")
+
+_FIRST_WAIT: Final = 0.2
+_LONGEST_WAIT: Final = 10.0
+_MOST_FAILURES: Final = 20
+
+
+def close_connections() -> None:
+    """Close this thread's database connections, but for those in the middle of a transaction."""
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close()
+
+
+class Round(msgspec.Struct):
+    """What one walk over a spool did: segments delivered, segments that failed, the last reason."""
+
+    delivered: int = 0
+    failed: int = 0
+    reason: str = ""
+
+
+class Courier:
+    """Delivers the segments of `spool` that end in `suffix` through `deliver(claim, content)`.
+
+    `chores()` runs before each walk and returns in how many seconds it wants to run again.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        spool: Spool,
+        suffix: str,
+        deliver: Callable[[Claim, bytes], None],
+        chores: Callable[[bool], float],
+    ) -> None:
+        self._name = name
+        self._spool = spool
+        self.suffix = suffix
+        self._deliver = deliver
+        self._chores = chores
+        self.reset()
+
+    def reset(self) -> None:
+        """Start from nothing, in a fresh process: no thread, no back-off."""
+        self._pid = os.getpid()
+        self._thread: threading.Thread | None = None
+        self._wake = threading.Event()
+        self._urgent = threading.Event()
+        self._starting = threading.Lock()
+        self._walking = threading.Lock()
+        self._stopping = False
+        self._waits: dict[str, tuple[float, float]] = {}  # segment -> (not before, wait)
+        self._pause = 0.0
+        self.failing = False
+
+    def start(self) -> None:
+        """Make sure that the thread runs, and wake it."""
+        if os.getpid() != self._pid:
+            self.reset()
+        thread = self._thread
+        if thread is None or not thread.is_alive():
+            with self._starting:
+                if self._thread is None or not self._thread.is_alive():
+                    self._stopping = False
+                    fresh = threading.Thread(target=self._run, name=f"littlebro-{self._name}", daemon=True)
+                    fresh.start()
+                    self._thread = fresh
+        self._wake.set()
+
+    def hurry(self) -> None:
+        """Forget all back-off, so that the next walk tries everything."""
+        self._waits.clear()
+        self._urgent.set()
+
+    def stop(self, timeout: float) -> None:
+        """Ask the thread to end after the segment it is at, and wait up to `timeout` seconds."""
+        self._stopping = True
+        self._wake.set()
+        self._urgent.set()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
+        self._thread = None
+
+    def is_running(self) -> bool:
+        """Return whether the thread of this process runs."""
+        return os.getpid() == self._pid and self._thread is not None and self._thread.is_alive()
+
+    def _run(self) -> None:
+        with inside_delivery():
+            while not self._stopping:
+                self._wake.clear()
+                self._urgent.clear()
+                delivered = 0
+                try:
+                    wait = self._chores(self.failing)
+                    delivered = self.walk().delivered
+                except Exception:
+                    logger.exception("littlebro: the courier to %s goes on after an error.", self._name)
+                    wait = _LONGEST_WAIT
+                if not delivered:
+                    close_connections()
+                # New segments do not shorten a back-off; `hurry` and `stop` do.
+                (self._urgent if self._pause else self._wake).wait(self._pause or wait)
+            close_connections()
+
+    def walk(self) -> Round:
+        """Deliver what waits, oldest first; after two failures and no success, leave the rest for later."""
+        done = Round()
+        with self._walking:
+            now = time.monotonic()
+            for path in self._spool.waiting(self.suffix):
+                not_before, _ = self._waits.get(path.name, (0.0, 0.0))
+                if self._stopping or not_before > now:
+                    continue
+                held = self._spool.take(path)
+                if held is None:
+                    continue
+                self._try(held, done)
+                if done.failed > (_MOST_FAILURES if done.delivered else 1):
+                    break
+            self._settle(done)
+        return done
+
+    def _try(self, held: Claim, done: Round) -> None:
+        try:
+            self._deliver(held, held.content())
+        except Exception as error:
+            done.failed += 1
+            done.reason = f"{type(error).__name__}: {error}"
+            _, wait = self._waits.get(held.path.name, (0.0, _FIRST_WAIT / 2))
+            wait = min(wait * 2, _LONGEST_WAIT)
+            self._waits[held.path.name] = (time.monotonic() + wait, wait)
+            self._spool.give_back(held)
+            close_connections()
+            return
+        self._waits.pop(held.path.name, None)
+        self._spool.discard(held)
+        done.delivered += 1
+
+    def _settle(self, done: Round) -> None:
+        """Draw the conclusions of a walk: back off, tell once what is wrong, tell once that it is over."""
+        if done.failed:
+            if not self.failing or done.reason != self._spool.trouble():
+                logger.warning("littlebro: delivery to %s fails, events wait: %s", self._name, done.reason)
+                self._spool.report(done.reason)
+            self.failing = True
+            self._pause = 0.0 if done.delivered else min(max(self._pause * 2, _FIRST_WAIT), _LONGEST_WAIT)
+        elif done.delivered or not self._waits:
+            if self.failing or (done.delivered and self._spool.trouble()):
+                logger.info("littlebro: delivery to %s works again.", self._name)
+                self._spool.report(None)
+            self.failing = False
+            self._pause = 0.0
+            if not self._spool.waiting(self.suffix):
+                self._waits.clear()

@@ -1,0 +1,95 @@
+"""The aliases: `trackers["audit"]`, and `tracker`, which is the default one.
+
+Process-wide, as `CACHES` is meant: one dict, one lock. Trackers are built at first use, found by the registry;
+`setting_changed` closes and rebuilds them. Fork-safe, since journals and backends are.
+"""
+
+import os
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, cast
+
+from littlebro import conf
+from littlebro.delivery.base import BaseTracker
+from littlebro.plugins import manager, registry
+from littlebro.storage.handler import backends
+
+__all__ = ["TrackerHandler", "tracker", "trackers"]
+
+
+class TrackerHandler:
+    """A mapping of aliases to trackers, each built when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._built: dict[str, BaseTracker] = {}
+        self._start_anew()
+        os.register_at_fork(after_in_child=self._start_anew)
+
+    def _start_anew(self) -> None:
+        self._lock = threading.RLock()
+
+    def __getitem__(self, alias: str) -> BaseTracker:
+        """Return the tracker of `alias`; raises `ImproperlyConfigured` where its settings are wrong."""
+        found = self._built.get(alias)
+        if found is None:
+            with self._lock:
+                found = self._built.get(alias)
+                if found is None:
+                    config = conf.alias_config(alias)
+                    found = registry.find("trackers", config.tracker, alias)(config)
+                    self._built[alias] = found
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(conf.aliases())
+
+    def __contains__(self, alias: object) -> bool:
+        return alias in conf.aliases()
+
+    def all(self) -> list[BaseTracker]:
+        """Return the trackers that are built by now."""
+        return list(self._built.values())
+
+    def reset(self) -> None:
+        """Close all trackers, backends and plugins; the next use builds them from the settings of then."""
+        with self._lock:
+            built, self._built = self._built, {}
+            default.__dict__.clear()
+            for found in built.values():
+                found.close()
+            backends.reset()
+            manager.reset()
+
+
+class _DefaultTracker:
+    """Stands for `trackers["default"]`; each method is looked up once, then found on this object itself."""
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(trackers["default"], name)
+        if callable(value) and not name.startswith("_"):
+            self.__dict__[name] = value
+        return value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(trackers["default"], name, value)
+
+    def __dir__(self) -> list[str]:
+        return dir(trackers["default"])
+
+    def __repr__(self) -> str:
+        return "<littlebro.tracker, which stands for littlebro.trackers['default']>"
+
+
+default = _DefaultTracker()
+trackers = TrackerHandler()
+
+if TYPE_CHECKING:
+    tracker = cast(BaseTracker, default)
+else:
+    tracker = default
+
+
+def on_setting_changed(*, setting: str, **_: Any) -> None:
+    """Close and rebuild everything when a test overrides one of our settings (`django.test.signals`)."""
+    if conf.is_ours(setting) or setting in {"DATABASES", "DATABASE_ROUTERS"}:
+        trackers.reset()

@@ -1,0 +1,236 @@
+"""The journal of one alias: lines in at the pen, sealed segments out into a spool.
+
+An event is accepted when `append` returns: its line is in the page cache, in a file that outlives
+`kill -9`. Whoever is at the pen seals a full segment; time-based sealing, adoption and delivery are the
+courier's. Safe under threads, signal handlers that track while tracking, and forks. Knows lines, not events.
+"""
+
+import errno
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from django.core.exceptions import ImproperlyConfigured
+
+from littlebro.delivery import filesystem
+from littlebro.delivery.segment import Segment, write_whole
+from littlebro.delivery.spool import Spool
+from littlebro.exceptions import LittlebroError
+
+__all__ = ["Journal", "JournalRefused"]
+
+_FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_journals: Final[weakref.WeakSet["Journal"]] = weakref.WeakSet()
+
+
+class JournalRefused(LittlebroError):
+    """The journal did not take a line; `reason` is one of `losses.REASONS`."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+
+
+class Journal:
+    """The active segment of this process, in `folder`.
+
+    `options` are those of `littlebro.conf.defaults.JOURNAL_OPTIONS`. `on_work` is called, at the pen, whenever
+    a segment was opened or sealed, so that a courier can start or wake up. `on_lost(reason, n)` is told of
+    accepted events that cannot be kept after all (a deleted folder that cannot be made again).
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        options: Mapping[str, Any],
+        on_work: Callable[[], None],
+        on_lost: Callable[[str, int], None],
+    ) -> None:
+        kind = filesystem.kind(folder)
+        if kind in filesystem.NETWORK:
+            message = f"the journal {folder} lies on a network file system ({kind}); it needs a local disk."
+            raise ImproperlyConfigured(message)
+        self.folder = folder
+        self.spool = Spool(folder)
+        self._mapped = kind in filesystem.MAPPABLE
+        self._seal_events: int = options["SEAL_EVENTS"]
+        self._seal_bytes: int = options["SEAL_BYTES"]
+        self._max_bytes: int = options["MAX_BYTES"]
+        self._sync_each = options["FSYNC"] == "event"
+        self._sync_sealed = options["FSYNC"] == "batch"
+        self._on_work = on_work
+        self._on_lost = on_lost
+        self._waiting: int | None = None
+        self._start_anew()
+        _journals.add(self)
+
+    def _start_anew(self) -> None:
+        self._pid = os.getpid()
+        # Re-entrant: a signal handler may track while its own thread is at the pen.
+        self._lock = threading.RLock()
+        self._writing = False
+        self._segment: Segment | None = None
+
+    def after_fork(self) -> None:
+        """Let go of what was inherited: descriptors carry the parent's locks, and its lines are its own."""
+        segment = self._segment
+        self._start_anew()
+        if segment is not None:
+            segment.abandon()
+        self.spool.let_go()
+
+    def append(self, line: bytes) -> None:
+        """Write one line; when this returns, the line outlives the process.
+
+        Raises `JournalRefused` when the journal or its disk is full, or its folder takes no file.
+        """
+        if os.getpid() != self._pid:  # a fork that Python did not see
+            self.after_fork()
+        with self._lock:
+            if self._writing:
+                self._write_aside(line)
+                return
+            self._writing = True
+            try:
+                segment = self._segment or self._open(len(line) + 1)
+                if not segment.write(line):
+                    self._seal()
+                    segment = self._open(len(line) + 1)
+                    segment.write(line)
+                if self._sync_each:
+                    segment.sync()
+                if segment.events >= self._seal_events:
+                    self._seal()
+            except OSError as error:
+                raise _refusal(error) from error
+            finally:
+                self._writing = False
+
+    def append_many(self, lines: Iterable[bytes]) -> None:
+        """Write many lines as segments of their own, each complete from birth."""
+        batch: list[bytes] = []
+        size = 0
+        for line in lines:
+            batch.append(line)
+            size += len(line) + 1
+            if len(batch) >= self._seal_events or size >= self._seal_bytes:
+                self._write_batch(batch)
+                batch, size = [], 0
+        if batch:
+            self._write_batch(batch)
+
+    def _write_batch(self, batch: list[bytes]) -> None:
+        content = b"\n".join(batch) + b"\n"
+        try:
+            self._make_room(len(content))
+            write_whole(self.folder, content, sync=self._sync_each or self._sync_sealed)
+        except OSError as error:
+            self._on_lost(_refusal(error).reason, len(batch))
+            return
+        except JournalRefused as refusal:
+            self._on_lost(refusal.reason, len(batch))
+            return
+        self._count_waiting(len(content))
+        self._on_work()
+
+    def append_note(self, line: bytes) -> None:
+        """Write one line as a segment of its own, whatever waits already: counts must find room."""
+        try:
+            write_whole(self.folder, line + b"\n", sync=self._sync_each or self._sync_sealed)
+        except OSError as error:
+            raise _refusal(error) from error
+        self._on_work()
+
+    def _write_aside(self, line: bytes) -> None:
+        """Write a segment of one line: this thread was interrupted at the pen, whose state is half changed."""
+        try:
+            write_whole(self.folder, line + b"\n", sync=self._sync_each)
+        except OSError as error:
+            raise _refusal(error) from error
+        self._count_waiting(len(line))
+
+    def _make_room(self, size: int) -> None:
+        if self._waiting is None:
+            self._waiting = self.spool.weigh().size
+        if self._waiting + size > self._max_bytes:
+            message = f"{self.folder} holds {self._waiting} bytes of at most {self._max_bytes} (MAX_BYTES)"
+            raise JournalRefused("journal-full", message)
+
+    def _count_waiting(self, size: int) -> None:
+        self._waiting = (self._waiting or 0) + size
+
+    def _open(self, size: int) -> Segment:
+        self._make_room(size)
+        capacity = max(self._seal_bytes, size)
+        self._segment = segment = Segment(self.folder, capacity, mapped=self._mapped)
+        self._on_work()
+        return segment
+
+    def _seal(self) -> None:
+        """Turn the active segment into a sealed one; with its folder deleted, write it anew."""
+        segment, self._segment = self._segment, None
+        if segment is None:
+            return
+        if self._sync_sealed:
+            segment.sync()
+        try:
+            if not segment.is_linked():
+                raise FileNotFoundError(errno.ENOENT, "the journal was deleted", str(segment.path))
+            self.spool.put(*segment.seal())
+        except OSError:
+            self._rescue(segment)
+        self._count_waiting(segment.size)
+        self._on_work()
+
+    def _rescue(self, segment: Segment) -> None:
+        try:
+            write_whole(self.folder, segment.content(), sync=self._sync_sealed)
+        except OSError as error:
+            self._on_lost(_refusal(error).reason, segment.events)
+        finally:
+            segment.abandon()
+
+    def seal(self) -> None:
+        """Seal the active segment, if there is one."""
+        if os.getpid() != self._pid:
+            self.after_fork()
+        with self._lock:
+            if not self._writing:
+                self._writing = True
+                try:
+                    self._seal()
+                finally:
+                    self._writing = False
+
+    def look(self) -> float | None:
+        """Weigh what waits, and see whether the active segment lost its name; return its age in seconds."""
+        self._waiting = self.spool.weigh().size
+        segment = self._segment
+        try:
+            if segment is not None and not segment.is_linked():
+                self.seal()
+        except OSError:  # sealed by another thread meanwhile
+            pass
+        segment = self._segment
+        return None if segment is None else segment.age
+
+    def close(self) -> None:
+        """Seal, and let go of every descriptor; a later `append` opens the journal again."""
+        self.seal()
+        self.spool.let_go()
+
+
+def _refusal(error: OSError) -> JournalRefused:
+    reason = "journal-full" if error.errno in _FULL else "journal-unavailable"
+    return JournalRefused(reason, str(error))
+
+
+def _after_fork_in_child() -> None:
+    for journal in list(_journals):
+        journal.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,334 @@
+"""The half of a tracker that the journal trackers share: record into the journal, carry on in the background.
+
+In the caller: hold the event while a transaction is open, else append its line. Behind: one courier for the
+backend (it also seals by time, adopts orphans, writes counts down and hands segments to the sinks) and one for
+each sink. A subclass says in `forward` what "deliver" means for its batches.
+"""
+
+import atexit
+import logging
+import time
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import msgspec
+
+from littlebro.conf import AliasConfig
+from littlebro.conf.defaults import JOURNAL_OPTIONS
+from littlebro.delivery import deadletters, losses, transactions
+from littlebro.delivery.base import BaseTracker
+from littlebro.delivery.batch import parse
+from littlebro.delivery.courier import Courier
+from littlebro.delivery.journal import Journal, JournalRefused
+from littlebro.delivery.pipeline import Built
+from littlebro.delivery.segment import FANNED, SEALED
+from littlebro.delivery.spool import Claim, Spool
+from littlebro.events.context import inside_delivery
+from littlebro.events.event import Event
+
+__all__ = ["JournalTracker"]
+
+logger = logging.getLogger("littlebro")
+
+# Counts that find no room in a full journal are forced into it at most this often, in seconds.
+_FORCED_EVERY: Final = 30.0
+_trackers: Final[weakref.WeakSet["JournalTracker"]] = weakref.WeakSet()
+
+
+class JournalTracker(BaseTracker):
+    """A tracker whose events are durable, in the folder ``TRACKER_OPTIONS["JOURNAL"]``, before the call returns.
+
+    Derive from it and write `forward(events)`, which delivers a batch or raises.
+    """
+
+    option_defaults: ClassVar[Mapping[str, Any]] = {
+        name: option.default for name, option in JOURNAL_OPTIONS.items()
+    }
+    journal_required: ClassVar[bool] = True
+
+    def __init__(self, config: AliasConfig) -> None:
+        super().__init__(config)
+        _check_values(config, self.options, required=self.journal_required)
+        self._policy = config.on_commit
+        self.journal: Journal | None = None
+        self.couriers: list[Courier] = []
+        self._sinks: dict[str, Spool] = {}
+        if self.options["JOURNAL"] is not None:
+            self._open_journal(Path(self.options["JOURNAL"]) / config.alias)
+        _trackers.add(self)
+
+    def _open_journal(self, folder: Path) -> None:
+        journal = Journal(folder, self.options, on_work=self._work, on_lost=self._lost)
+        self._sinks = {sink: Spool(folder / "sinks" / sink) for sink in self.config.sinks}
+        suffix = FANNED if self._sinks else SEALED
+        self.couriers = [Courier(f"{self.alias}", journal.spool, suffix, self._deliver_main, self._chores)]
+        for sink, spool in self._sinks.items():
+            self.couriers.append(
+                Courier(f"{self.alias}-{sink}", spool, SEALED, self._to_sink(sink), self._no_chores)
+            )
+        self._next_look = self._next_forced = 0.0
+        self.journal = journal
+
+    def record(self, built: Built, on_commit: bool | str | None) -> bool:
+        """Hold the event while the transaction it follows is open; else append it to the journal."""
+        journal = self.journal
+        if journal is None:
+            return super().record(built, on_commit)
+        follow = self._policy if on_commit is None else on_commit
+        if follow is not False:
+            connection = transactions.open_block(follow)
+            if connection is not None:
+                transactions.hold(
+                    connection, built[1], journal, journal.folder, journal.append_many, self._lost_hold
+                )
+                return True
+        return self.append(journal, built[1])
+
+    async def arecord(self, built: Built, on_commit: bool | str | None) -> bool:
+        """See record(): microseconds, and in an event loop no transaction is open."""
+        return self.record(built, on_commit)
+
+    def append(self, journal: Journal, line: bytes) -> bool:
+        """Append a line to the journal; return whether it was taken, count it where not."""
+        try:
+            journal.append(line)
+        except JournalRefused as refusal:
+            self._lost(refusal.reason, 1)
+            return False
+        return True
+
+    def send(self, event: Event, line: bytes) -> bool | None:
+        """Append the event to the journal."""
+        return self.journal is not None and self.append(self.journal, line)
+
+    def forward(self, events: Sequence[Event]) -> None:
+        """Take a batch to its backend, or on its way there; raise where it should be tried again."""
+        raise NotImplementedError(f"{type(self).__name__} must implement forward().")
+
+    def keep_refusal(self, line: bytes) -> None:
+        """Let the journal carry the note of refused input to the dead letters."""
+        if self.journal is not None:
+            self.append(self.journal, line)
+
+    def _lost(self, reason: str, n: int) -> None:
+        if not losses.pending(self.alias).get(reason):
+            logger.error(
+                "littlebro[%s]: %s; events are being lost, and counted.", self.alias, losses.REASONS[reason]
+            )
+        losses.count(self.alias, reason, n)
+
+    def _lost_hold(self, n: int) -> None:
+        self._lost("journal-full", n)
+
+    # Behind the journal: what the couriers call.
+
+    def _work(self) -> None:
+        """Start or wake the couriers: called at the pen, so it must neither fail nor wait."""
+        try:
+            _arm_exit()
+            for courier in self.couriers:
+                courier.start()
+        except RuntimeError:  # no thread can start while the interpreter goes down; the journal keeps it all
+            pass
+
+    def _chores(self, failing: bool) -> float:
+        """Do what the folder needs; return in how many seconds to look again."""
+        journal = self.journal
+        if journal is None:
+            return float(self.options["POLL_SECONDS"])
+        now = time.monotonic()
+        if now >= self._next_look:
+            self._next_look = now + self.options["POLL_SECONDS"]
+            journal.spool.adopt()
+        self.write_losses(force=False)
+        age = journal.look()
+        if age is not None and not failing and age >= self.options["SEAL_SECONDS"]:
+            journal.seal()
+            age = None
+        self._fan_out(journal)
+        if age is None or failing:
+            return float(self.options["POLL_SECONDS"])
+        return float(max(0.01, min(self.options["SEAL_SECONDS"] - age, self.options["POLL_SECONDS"])))
+
+    def _no_chores(self, _failing: bool) -> float:
+        return float(self.options["POLL_SECONDS"])
+
+    def write_losses(self, *, force: bool) -> None:
+        """Write this process's counts of losses into the journal; `force` even where it is full."""
+        counts = losses.drain(self.alias)
+        if not counts or self.journal is None:
+            losses.restore(self.alias, counts)
+            return
+        line = msgspec.json.encode(losses.note(self.alias, counts))
+        try:
+            if force:
+                self.journal.append_note(line)
+            else:
+                self.journal.append(line)
+        except JournalRefused:
+            losses.restore(self.alias, counts)
+            if not force and time.monotonic() >= self._next_forced:
+                self._next_forced = time.monotonic() + _FORCED_EVERY
+                self.write_losses(force=True)
+
+    def _fan_out(self, journal: Journal) -> None:
+        """Give each sink a link of its own to each newly sealed segment, so that each is served by itself."""
+        if not self._sinks:
+            return
+        for path in journal.spool.waiting(SEALED):
+            held = journal.spool.take(path)
+            if held is None:
+                continue
+            for sink, spool in self._sinks.items():
+                self._fan_to(sink, spool, held)
+            journal.spool.mark_fanned(held)
+        for courier in self.couriers[1:]:
+            courier.start()
+
+    def _fan_to(self, sink: str, spool: Spool, held: Claim) -> None:
+        if spool.weigh().size >= self.options["SINK_MAX_BYTES"]:
+            # The count travels under the segment's name, so that a second fan-out of it counts once.
+            n = len(parse(held.content(), held.name).events)
+            note = losses.note(self.alias, {f"sink-full:{sink}": n})
+            losses.store([note], f"{held.name}-{sink}"[:100])
+        else:
+            spool.link(held)
+
+    def _deliver_main(self, held: Claim, content: bytes) -> None:
+        """Deliver one segment to the backend, its notes to their tables."""
+        batch = parse(content, held.name)
+        if batch.refused:
+            deadletters.add_refused(batch.refused)
+        if batch.unreadable:
+            deadletters.add_unreadable(self.alias, batch.unreadable)
+        if batch.events:
+            self.forward(batch.events)
+        if batch.losses:
+            losses.store(batch.losses, held.name)
+
+    def _to_sink(self, sink: str) -> Callable[[Claim, bytes], None]:
+        def deliver(held: Claim, content: bytes) -> None:
+            events = parse(content, held.name).events
+            if events:
+                self.delivery_to(sink).save(events)
+
+        return deliver
+
+    # On demand.
+
+    def flush(self, timeout: float = 5.0) -> bool:
+        """Seal, hurry the couriers, and wait until what waited at the call is delivered everywhere."""
+        journal = self.journal
+        if journal is None:
+            return True
+        self.write_losses(force=False)
+        journal.seal()
+        end = time.monotonic() + timeout
+        names = {path.stem for spool in self._spools(journal) for path in spool.everything()}
+        while names:
+            left = {path.stem for spool in self._spools(journal) for path in spool.everything()}
+            names &= left
+            if not names or time.monotonic() >= end:
+                break
+            for courier in self.couriers:
+                courier.hurry()
+                courier.start()
+            time.sleep(0.01)
+        return not names
+
+    def _spools(self, journal: Journal) -> list[Spool]:
+        return [journal.spool, *self._sinks.values()]
+
+    def upkeep(self) -> dict[str, Any]:
+        """Adopt what dead processes left, and deliver all that lies sealed, in this thread."""
+        journal = self.journal
+        if journal is None:
+            return super().upkeep()
+        journal.seal()
+        adopted = journal.spool.adopt()
+        self.write_losses(force=True)
+        delivered, reasons = 0, []
+        with inside_delivery():
+            self._fan_out(journal)
+            for courier in self.couriers:
+                courier.hurry()
+                walk = courier.walk()
+                delivered += walk.delivered
+                reasons += [walk.reason] if walk.failed else []
+        left = sum(len(spool.everything()) for spool in self._spools(journal))
+        return {
+            "adopted": adopted,
+            "delivered": delivered,
+            "left": left,
+            "reason": "; ".join(dict.fromkeys(reasons)),
+        }
+
+    def status(self) -> dict[str, Any]:
+        """Return what lies in the journal by destination, in segments, bytes and seconds, and what is wrong."""
+        status = super().status()
+        if self.journal is not None:
+            status["journal"] = {
+                "folder": str(self.journal.folder),
+                "active": self.journal.spool.active(),
+                "destinations": {
+                    name: {**spool.weigh()._asdict(), "trouble": spool.trouble()}
+                    for name, spool in (("", self.journal.spool), *self._sinks.items())
+                },
+            }
+        return status
+
+    def close(self, timeout: float | None = None) -> None:
+        """Seal, deliver for up to `timeout` seconds (EXIT_SECONDS), stop the threads; the rest waits on disk."""
+        if self.journal is None:
+            return
+        end = time.monotonic() + (self.options["EXIT_SECONDS"] if timeout is None else timeout)
+        self.write_losses(force=True)
+        if self._has_begun():
+            self.flush(max(0.0, end - time.monotonic()))
+        for courier in self.couriers:
+            courier.stop(max(0.1, end - time.monotonic()))
+        self.journal.close()
+
+    def _has_begun(self) -> bool:
+        return any(courier.is_running() for courier in self.couriers)
+
+
+def _check_values(config: AliasConfig, options: Mapping[str, Any], *, required: bool) -> None:
+    """Refuse option values of the wrong shape, naming the alias and the option."""
+    folder = options["JOURNAL"]
+    if folder is None and required:
+        raise config.error(
+            f"the tracker {config.tracker!r} needs TRACKER_OPTIONS['JOURNAL'], a folder on a local disk for this "
+            "project alone, for instance BASE_DIR / 'journal'."
+        )
+    if folder is not None and (not isinstance(folder, str | Path) or not Path(folder).is_absolute()):
+        raise config.error(f"TRACKER_OPTIONS['JOURNAL'] must be an absolute path, not {folder!r}.")
+    if options["FSYNC"] not in {"never", "batch", "event"}:
+        raise config.error(
+            f"TRACKER_OPTIONS['FSYNC'] is 'never', 'batch' or 'event', not {options['FSYNC']!r}."
+        )
+    for name, option in JOURNAL_OPTIONS.items():
+        value = options[name]
+        if isinstance(option.default, int | float):
+            kinds = (int,) if isinstance(option.default, int) else (int, float)
+            if isinstance(value, bool) or not isinstance(value, kinds) or value <= 0:
+                raise config.error(f"TRACKER_OPTIONS[{name!r}] must be a number above zero, not {value!r}.")
+
+
+_armed = False
+
+
+def _arm_exit() -> None:
+    """Deliver what waits at a normal exit; registered when the first courier starts."""
+    global _armed  # noqa: PLW0603 - once a process is the point
+    if not _armed:
+        _armed = True
+        atexit.register(close_all)
+
+
+def close_all() -> None:
+    """Close every journal tracker of this process, within the bound of each."""
+    for tracker in list(_trackers):
+        tracker.close()

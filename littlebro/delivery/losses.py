@@ -1,0 +1,111 @@
+"""The counters of losses: how often, and why, an event was refused, dropped or set aside.
+
+Every place that lets go of an event counts it here, by alias and reason. Where the alias has a journal the
+counts travel through it and are summed into `LossCount` by the delivering side (`drain`, `store`); where it has
+none, `status` of the same process shows them.
+"""
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime
+from typing import Any, Final
+
+__all__ = ["REASONS", "count", "drain", "pending", "restore", "store"]
+
+REASONS: Final[Mapping[str, str]] = {
+    "invalid": "The caller's input was refused; strict mode would have raised.",
+    "invalid-context": "A bound value or a fact from an enricher was left out of the event.",
+    "opted-out": "The visitor's browser asks not to be tracked (LITTLEBRO_RESPECT).",
+    "dropped": "A plugin's littlebro_drop_event gave a reason; it follows the colon.",
+    "hook-failed": "A plugin raised; the event went on without it. The plugin follows the colon.",
+    "redactor-failed": "A redacting plugin raised, so the event was dropped. The plugin follows the colon.",
+    "hook-conflict": "Two plugins gave the same key; the first one won.",
+    "journal-full": "The journal holds MAX_BYTES, or its disk is full.",
+    "journal-unavailable": "The journal's folder takes no file.",
+    "not-stored": "The backend failed, and the tracker has no journal to keep the event.",
+    "inside-delivery": "The event was tracked by code that was delivering events.",
+    "forgotten": "The event belongs to a person who was forgotten.",
+    "sink-full": "A sink owes SINK_MAX_BYTES already, the event skipped it. The sink follows the colon.",
+    "dead-letter": "A backend or sink refused the event for good; it is among the dead letters.",
+    "params-callable": "The params callable of a decorator raised; the event went without them.",
+    "internal": "A bug of littlebro's own; the log has the traceback.",
+}
+
+# Counts are bounded too: reasons come from plugins, which may put anything there.
+_MOST_REASONS: Final = 1000
+
+_lock = threading.RLock()
+_counts: Counter[tuple[str, str]] = Counter()
+
+
+def _start_anew() -> None:
+    """Forget, in a forked child, the parent's counts and a lock that another thread may have held."""
+    global _lock  # noqa: PLW0603 - one lock a process is the point
+    _lock = threading.RLock()
+    _counts.clear()
+
+
+os.register_at_fork(after_in_child=_start_anew)
+
+
+def count(alias: str, reason: str, n: int = 1) -> None:
+    """Count `n` events of `alias` as lost for `reason`: one of `REASONS`, with details after a colon."""
+    reason = reason[:200]
+    with _lock:
+        if (alias, reason) not in _counts and len(_counts) >= _MOST_REASONS:
+            reason = "other"
+        _counts[alias, reason] += n
+
+
+def pending(alias: str) -> dict[str, int]:
+    """Return this process's counts of `alias` that no journal has taken yet."""
+    with _lock:
+        return {reason: n for (owner, reason), n in _counts.items() if owner == alias and n}
+
+
+def drain(alias: str) -> dict[str, int]:
+    """Take the counts of `alias` out, to be written; `restore` puts them back where that fails."""
+    with _lock:
+        taken = pending(alias)
+        for reason in taken:
+            del _counts[alias, reason]
+        return taken
+
+
+def restore(alias: str, taken: Mapping[str, int]) -> None:
+    """Put counts back that could not be written."""
+    for reason, n in taken.items():
+        count(alias, reason, n)
+
+
+def store(notes: Iterable[Mapping[str, Any]], source: str) -> None:
+    """Sum the counts that one segment carried into `LossCount`.
+
+    `source` is the segment's name: delivered twice, it counts once.
+    """
+    from littlebro.models import LossCount  # noqa: PLC0415 - models need a configured Django
+
+    sums: Counter[tuple[str, str, date]] = Counter()
+    for note in notes:
+        day = date.fromisoformat(note["day"])
+        for reason, n in note["counts"].items():
+            sums[note["alias"], reason, day] += n
+    LossCount.objects.bulk_create(
+        [
+            LossCount(alias=alias, reason=reason, day=day, source=source, n=n)
+            for (alias, reason, day), n in sums.items()
+        ],
+        ignore_conflicts=True,
+    )
+
+
+def note(alias: str, counts: Mapping[str, int]) -> dict[str, Any]:
+    """Return the journal line, as a mapping, that carries `counts`."""
+    return {
+        "littlebro": "loss",
+        "alias": alias,
+        "day": datetime.now(UTC).date().isoformat(),
+        "counts": dict(counts),
+    }

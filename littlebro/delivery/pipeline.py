@@ -1,0 +1,165 @@
+"""From a call's arguments to an event and its line: drop, enrich, redact, validate, encode.
+
+Runs in the caller's thread, once an event, for every tracker alike. In: what the caller passed, the ambient
+context, the request. Out: the event and its encoded line, or nothing where the event was dropped (counted).
+Raises `InvalidEvent`. Touches no database, no broker and no file.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from django.http import HttpRequest
+
+from littlebro import privacy
+from littlebro.conf import AliasConfig, strict
+from littlebro.delivery import losses
+from littlebro.delivery.hooks import HookRunner
+from littlebro.events.context import EMPTY, Ambient, current
+from littlebro.events.event import Event, encode, new_id
+from littlebro.events.validator import Validator
+from littlebro.exceptions import InvalidEvent
+
+__all__ = ["Built", "Pipeline"]
+
+Built = tuple[Event, bytes]
+
+_NUL: Final = b"\\u0000"
+
+
+class Pipeline:
+    """The steps between a call and its tracker, for one alias."""
+
+    def __init__(self, config: AliasConfig) -> None:
+        self._alias = config.alias
+        self._collection = config.collection
+        self._validator = Validator()
+        self._max_bytes = self._validator.max_bytes
+        self.hooks = HookRunner(config.alias)
+
+    def run(
+        self,
+        name: str,
+        params: Any = None,
+        collection: str | None = None,
+        user: Any = None,
+        anonymous_id: str | None = None,
+        request: HttpRequest | None = None,
+        timestamp: datetime | None = None,
+        event_id: str | None = None,
+        context: Mapping[str, Any] | None = None,
+        received_at: datetime | None = None,
+    ) -> Built | None:
+        """Return the event and its line, or None where it was dropped.
+
+        Raises `InvalidEvent` with the path of what cannot be kept.
+        """
+        validator = self._validator
+        now = datetime.now(UTC) if received_at is None else validator.timestamp(received_at, "received_at")
+        event = Event(
+            id=new_id() if event_id is None else validator.identifier(event_id, "id"),
+            name=validator.name(name),
+            timestamp=now if timestamp is None else validator.timestamp(timestamp),
+            received_at=now,
+            params=validator.snapshot(params),
+            context={},
+            user_id=None if user is None else validator.person(user),
+            anonymous_id=None if anonymous_id is None else validator.identifier(anonymous_id, "anonymous_id"),
+            collection=self._collection if collection is None else validator.collection(collection),
+        )
+        ambient = current()
+        if ambient is not EMPTY or request is not None or context is not None:
+            surrounded = self._surround(event, ambient, request, context)
+            if surrounded is None:
+                return None
+            event, request = surrounded
+        if self.hooks.in_caller:
+            seen = self.hooks.before_sending(event, request, self.add_context)
+            if seen is None:
+                return None
+            event = self.checked(seen)
+        return event, self.line(event)
+
+    def checked(self, event: Event) -> Event:
+        """Return the event with params and context walked again, after plugins changed them."""
+        snapshot = self._validator.snapshot
+        return event.with_params(snapshot(event.params), snapshot(event.context, "context"))
+
+    def line(self, event: Event) -> bytes:
+        """Return the encoded event; raises `InvalidEvent` for what only the bytes show: NUL, size."""
+        try:
+            line = encode(event)
+        except UnicodeError:
+            self._find_unfit(event)
+            raise
+        except TypeError:
+            # Keys of a text subclass: equal to keys judged before, they passed the walk as they were.
+            return self.line(event.with_params(_plain_keys(event.params), _plain_keys(event.context)))
+        if _NUL in line:
+            self._find_unfit(event)
+        if len(line) > self._max_bytes:
+            raise InvalidEvent(
+                "params", f"the event has {len(line)} bytes; at most {self._max_bytes} are kept"
+            )
+        return line
+
+    def _find_unfit(self, event: Event) -> None:
+        self._validator.find_unfit(event.params, "params")
+        self._validator.find_unfit(event.context, "context")
+
+    def _surround(
+        self, event: Event, ambient: Ambient, request: HttpRequest | None, given: Mapping[str, Any] | None
+    ) -> tuple[Event, HttpRequest | None] | None:
+        """Return the event with what the request and the bound values add; None where it is to be dropped."""
+        if ambient.delivering:
+            losses.count(self._alias, "inside-delivery")
+            return None
+        request = ambient.request if request is None else request
+        context: dict[str, Any] = {}
+        user_id, anonymous_id = event.user_id or ambient.user_id, event.anonymous_id or ambient.anonymous_id
+        if request is not None:
+            if privacy.opted_out(request):
+                losses.count(self._alias, "opted-out")
+                return None
+            self.add_context(context, privacy.request_facts(request))
+            user_id = user_id or self._optional(privacy.loaded_user_id(request))
+            anonymous_id = anonymous_id or self._optional(privacy.anonymous_id(request))
+        for more in (ambient.values, given):
+            if more:
+                self.add_context(context, more)
+        return event.with_context(context, user_id, anonymous_id), request
+
+    def _optional(self, value: str | None) -> str | None:
+        """Return an id that the request suggested, or None where it is not fit to be one."""
+        try:
+            return None if value is None else self._validator.identifier(value, "id")
+        except InvalidEvent:
+            losses.count(self._alias, "invalid-context")
+            return None
+
+    def add_context(self, context: dict[str, Any], more: Mapping[str, Any]) -> None:
+        """Add checked values to `context`; one that is unfit is left out and counted (strict: raises)."""
+        try:
+            context.update(self._fit(more))
+            return
+        except InvalidEvent:
+            if strict():
+                raise
+        for key, value in more.items():
+            try:
+                context.update(self._fit({key: value}))
+            except InvalidEvent:
+                losses.count(self._alias, "invalid-context")
+
+    def _fit(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        snapshot = self._validator.snapshot(dict(values), "context")
+        self._validator.find_unfit(snapshot, "context")
+        return snapshot
+
+
+def _plain_keys(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str.__str__(key): _plain_keys(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain_keys(item) for item in value]
+    return value

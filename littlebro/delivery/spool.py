@@ -1,0 +1,180 @@
+"""A folder of sealed segments that wait for one destination: listed oldest first, claimed one at a time.
+
+Flow: the journal puts sealed segments in, a courier claims one (its lock says that nobody else delivers it),
+and discards it when the destination has it. Orphans, files whose writer is gone, are sealed here as well.
+Knows nothing of what is inside a segment.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+
+from littlebro.delivery.segment import ACTIVE, FANNED, PRIVATE, SEALED, claim, fresh_name, read_all
+
+__all__ = ["Claim", "Spool", "Weight"]
+
+_KEPT_OPEN: Final = 64
+_TROUBLE: Final = "trouble.json"
+
+
+class Claim(NamedTuple):
+    """A sealed segment that this process alone may deliver."""
+
+    path: Path
+    descriptor: int
+
+    @property
+    def name(self) -> str:
+        """The segment's random name, the same in every spool that holds a link to it."""
+        return self.path.stem
+
+    def content(self) -> bytes:
+        """Return what the segment holds."""
+        return read_all(self.descriptor)
+
+
+class Weight(NamedTuple):
+    """How much waits: segments, bytes, and the age in seconds of the oldest (0 where none waits)."""
+
+    segments: int
+    size: int
+    age: float
+
+
+class Spool:
+    """The folder at `folder`; it is made when something is first put in."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        # Segments sealed by this process, still open and locked: they outlive a deleted folder.
+        self._own: dict[Path, int] = {}
+
+    def put(self, path: Path, descriptor: int) -> None:
+        """Take a segment just sealed by this process; beyond a few, its lock is let go for others."""
+        if len(self._own) < _KEPT_OPEN:
+            self._own[path] = descriptor
+        else:
+            os.close(descriptor)
+
+    def _files(self, *suffixes: str) -> list[Path]:
+        try:
+            names = os.listdir(self.folder)
+        except (FileNotFoundError, NotADirectoryError):
+            names = []
+        return [
+            self.folder / name for name in names if name.endswith(suffixes) and not name.startswith(PRIVATE)
+        ]
+
+    def waiting(self, suffix: str = SEALED) -> list[Path]:
+        """Return the sealed segments, oldest first (names sort by time)."""
+        own = [path for path in list(self._own) if path.suffix == suffix]
+        return sorted({*self._files(suffix), *own}, key=lambda path: path.name)
+
+    def everything(self) -> list[Path]:
+        """Return all segments that wait, handed to the sinks already or not."""
+        return [*self.waiting(SEALED), *self.waiting(FANNED)]
+
+    def active(self) -> int:
+        """Return how many segments are being written at present, by any process."""
+        return len(self._files(ACTIVE))
+
+    def take(self, path: Path) -> Claim | None:
+        """Claim a segment; None where another process delivers it or has done so."""
+        descriptor = self._own.pop(path, None)
+        if descriptor is None:
+            descriptor = claim(path)
+        return None if descriptor is None else Claim(path, descriptor)
+
+    def give_back(self, held: Claim) -> None:
+        """Let go of a segment that could not be delivered."""
+        self.put(*held)
+
+    def discard(self, held: Claim) -> None:
+        """Delete a segment that is delivered, and let go of it."""
+        held.path.unlink(missing_ok=True)
+        os.close(held.descriptor)
+
+    def mark_fanned(self, held: Claim) -> None:
+        """Give back a segment of which every sink has a link by now."""
+        path = held.path.with_suffix(FANNED)
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(held.path, path)
+        self.put(path, held.descriptor)
+
+    def link(self, held: Claim) -> bool:
+        """Add a hard link to a segment of another spool; False where that segment has no name any more."""
+        target = self.folder / f"{held.name}{SEALED}"
+        for _ in range(2):
+            try:
+                os.link(held.path, target)
+            except FileExistsError:
+                return True
+            except FileNotFoundError:
+                self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            else:
+                return True
+        return False
+
+    def adopt(self) -> int:
+        """Seal the active segments whose writers are gone; return how many. Torn private files are removed."""
+        adopted = 0
+        for path in self._files(ACTIVE):
+            if (descriptor := claim(path)) is not None:
+                with contextlib.suppress(FileNotFoundError):
+                    os.rename(path, path.with_suffix(SEALED))
+                    adopted += 1
+                os.close(descriptor)
+        for name in self._strays():
+            if (descriptor := claim(self.folder / name)) is not None:
+                (self.folder / name).unlink(missing_ok=True)
+                os.close(descriptor)
+        return adopted
+
+    def _strays(self) -> Iterator[str]:
+        """Yield private files older than a minute: their makers died between making and naming them."""
+        try:
+            entries = list(os.scandir(self.folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):
+                if entry.name.startswith(PRIVATE) and entry.stat().st_mtime < time.time() - 60:
+                    yield entry.name
+
+    def weigh(self) -> Weight:
+        """Return what waits here, sealed and fanned segments alike."""
+        size, oldest, files = 0, time.time(), 0
+        for path in self._files(SEALED, FANNED):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                found = path.stat()
+                files, size, oldest = files + 1, size + found.st_size, min(oldest, found.st_mtime)
+        return Weight(files, size, max(0.0, time.time() - oldest) if files else 0.0)
+
+    def let_go(self) -> None:
+        """Close all that this process holds open; the files stay."""
+        while self._own:
+            with contextlib.suppress(KeyError, OSError):
+                os.close(self._own.popitem()[1])
+
+    def report(self, reason: str | None) -> None:
+        """Note for `littlebro status` why delivery fails at present, or, with None, that it works again."""
+        path = self.folder / _TROUBLE
+        with contextlib.suppress(OSError):
+            if reason is None:
+                path.unlink(missing_ok=True)
+                return
+            private = self.folder / f"{PRIVATE}{fresh_name()}"
+            private.write_bytes(msgspec.json.encode({"at": time.time(), "reason": reason}))
+            private.replace(path)
+
+    def trouble(self) -> str | None:
+        """Return why delivery fails at present, as the delivering process noted it."""
+        try:
+            return str(msgspec.json.decode((self.folder / _TROUBLE).read_bytes())["reason"])
+        except (OSError, msgspec.MsgspecError, KeyError, TypeError):
+            return None

@@ -1,0 +1,154 @@
+"""Events inside a database transaction: held until it commits, gone when it rolls back.
+
+A journal tracker asks `open_block` which open transaction to follow, and hands lines to `hold`. Django's own
+list of on-commit hooks decides their fate: a rolled-back savepoint takes its events out of it, a commit runs
+`_Hold.release`. Never opens a connection, never touches one of another thread.
+"""
+
+import errno
+import io
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from django.db import connections
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+__all__ = ["hold", "open_block"]
+
+# Lines held in memory per hold, in bytes; above it they wait in an unlinked file of the journal's folder.
+_IN_MEMORY: Final = 256 * 1024
+_LOOK_BACK: Final = 8
+
+Release = Callable[[Iterable[bytes]], None]
+
+
+def open_block(follow: bool | str) -> "BaseDatabaseWrapper | None":
+    """Return the connection whose transaction is open in this thread, or None.
+
+    `follow` is True (any database, the default one first) or the alias of one. Looks only at connections that
+    are open already; in an event loop there are none, so events are recorded at once.
+    """
+    if follow is True:
+        for alias in connections:
+            connection = _existing(alias)
+            if connection is not None and connection.in_atomic_block:
+                return connection
+        return None
+    connection = _existing(str(follow))
+    return connection if connection is not None and connection.in_atomic_block else None
+
+
+def _existing(alias: str) -> "BaseDatabaseWrapper | None":
+    # What `connections.all(initialized_only=True)` does, without the list.
+    return getattr(connections._connections, alias, None)  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+class _Hold:
+    """Lines of one journal that share the fate of one set of savepoints."""
+
+    def __init__(self, owner: object, folder: Path, release: Release, on_lost: Callable[[int], None]) -> None:
+        self.owner = owner
+        self._folder = folder
+        self._release = release
+        self._on_lost = on_lost
+        self._lines: list[bytes] = []
+        self._size = 0
+        self._file: io.FileIO | None = None
+
+    def add(self, line: bytes) -> None:
+        self._lines.append(line)
+        self._size += len(line)
+        if self._size > _IN_MEMORY:
+            self._spill()
+
+    def _spill(self) -> None:
+        """Move the lines in memory to a file without a name: it dies with its process, as the transaction does."""
+        try:
+            if self._file is None:
+                self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                self._file = cast(io.FileIO, tempfile.TemporaryFile(dir=self._folder, buffering=0))
+            end = self._file.seek(0, 2)
+            chunk = b"".join(line + b"\n" for line in self._lines)
+            if self._file.write(chunk) < len(chunk):
+                self._file.truncate(end)
+                raise OSError(errno.ENOSPC, "the journal's disk is full")
+        except OSError:
+            self._on_lost(len(self._lines))
+        self._lines, self._size = [], 0
+
+    def absorb(self, other: "_Hold") -> None:
+        """Take over the lines of a later hold whose fate is the same by now."""
+        for line in other.lines():
+            self.add(line)
+
+    def lines(self) -> Iterator[bytes]:
+        if self._file is not None:
+            self._file.seek(0)
+            for line in io.BufferedReader(self._file):
+                yield line.rstrip(b"\n")
+        yield from self._lines
+
+    def __call__(self) -> None:
+        """Hand all lines to the journal: the transaction is committed."""
+        self._release(self.lines())
+        self._lines = []
+        if self._file is not None:
+            self._file.close()
+
+
+def hold(
+    connection: "BaseDatabaseWrapper",
+    line: bytes,
+    owner: object,
+    folder: Path,
+    release: Release,
+    on_lost: Callable[[int], None],
+) -> None:
+    """Keep `line` until the transaction of `connection` commits; a rollback, of a savepoint too, drops it.
+
+    On commit `release` gets all lines of `owner` held so. Our hooks stand before the project's own, since one
+    of those that raises would keep later ones from running.
+    """
+    alive = set(connection.savepoint_ids)
+    _collapse(connection.run_on_commit, alive, owner)
+    for savepoints, function, _ in connection.run_on_commit[:_LOOK_BACK]:
+        if isinstance(function, _Hold) and function.owner is owner and savepoints == alive:
+            function.add(line)
+            return
+    fresh = _Hold(owner, folder, release, on_lost)
+    fresh.add(line)
+    # Robust (third item): a failure of ours is logged and keeps no hook of the project's from running.
+    entry: Any = (alive, fresh, True)
+    if _is_test_case(connection):
+        # Never committed; captureOnCommitCallbacks counts hooks by their place.
+        connection.run_on_commit.append(entry)
+    else:
+        connection.run_on_commit.insert(0, entry)
+
+
+def _collapse(hooks: list[Any], alive: set[str], owner: object) -> None:
+    """Let holds of released savepoints share the fate of what surrounds them, so that a loop makes one, not many."""
+    merged: dict[frozenset[str], _Hold] = {}
+    place = 0
+    while place < min(len(hooks), _LOOK_BACK):
+        savepoints, function, robust = hooks[place]
+        if not isinstance(function, _Hold) or function.owner is not owner:
+            break
+        fate = savepoints & alive
+        known = merged.get(frozenset(fate))
+        if known is None:
+            merged[frozenset(fate)] = function
+            hooks[place] = (fate, function, robust)
+            place += 1
+        else:
+            known.absorb(function)
+            del hooks[place]
+
+
+def _is_test_case(connection: "BaseDatabaseWrapper") -> bool:
+    blocks = getattr(connection, "atomic_blocks", ())
+    return bool(blocks) and bool(getattr(blocks[0], "_from_testcase", False))
