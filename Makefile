@@ -16,12 +16,13 @@ pip = $(python) -m pip install --quiet --disable-pip-version-check
 manage = $(python) tests/manage.py
 cover = $(if $(strip $(ARGS)),,--cov --cov-fail-under=95)
 
-.PHONY: help demo test lint format docs bench changelog clean
+.PHONY: help demo test oldest lint format docs bench changelog clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo    a small shop with simulated visitors; ARGS="--for 30 --port 0"'
 	@echo 'make test    the whole suite on SQLite, PostgreSQL and MariaDB; ARGS="tests/test_x.py -x" for a part'
+	@echo 'make oldest  the suite on the oldest Django and libraries that pyproject.toml admits'
 	@echo 'make lint    every gate: style, types, layers, migrations, settings, changelog, documentation'
 	@echo 'make format  let ruff put the code into shape'
 	@echo 'make docs    the documentation, into docs/_build/html'
@@ -33,6 +34,15 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.test
 	$(python) tests/services.py run -- $(python) -m pytest $(cover) $(ARGS)
+
+oldest: pyproject.toml
+	$(MAKE) .venv-oldest/bin/python VENV=.venv-oldest BASE="$(BASE)"
+	.venv-oldest/bin/python -c 'import tomllib; \
+	  needs = tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"]; \
+	  print(*(need.replace(">=", "==") for need in needs), sep="\n")' > .venv-oldest/constraints
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]' \
+	  --constraint .venv-oldest/constraints
+	.venv-oldest/bin/python tests/services.py run -- .venv-oldest/bin/python -m pytest $(ARGS)
 
 lint: $(VENV)/.lint
 	$(VENV)/bin/ruff check
@@ -55,7 +65,7 @@ bench: $(VENV)/.bench
 	$(python) tests/services.py run --only postgresql -- $(python) -m benchmarks $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist docs/_build htmlcov .coverage .coverage.* .hypothesis .import_linter_cache \
+	rm -rf $(VENV) .venv-oldest build dist docs/_build htmlcov .coverage .coverage.* .hypothesis .import_linter_cache \
 	  .mypy_cache .pytest_cache .ruff_cache
 
 $(python):
