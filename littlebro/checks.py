@@ -4,12 +4,14 @@ Ids are stable: ``littlebro.E…`` stops the start-up, ``littlebro.W…`` warns.
 those tagged ``database`` (``check --database``) touch a store.
 """
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core import checks
+from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.exceptions import ImproperlyConfigured
 
 from littlebro import conf
@@ -22,46 +24,48 @@ from littlebro.storage.handler import backends
 __all__ = ["check_aliases", "check_journals", "check_plugins", "check_settings", "check_stores"]
 
 
+_LISTS = ("LITTLEBRO_SENSITIVE_KEYS", "LITTLEBRO_RESPECT", "LITTLEBRO_MIDDLEWARE_IGNORE", "LITTLEBRO_PLUGINS")
+
+
 @register("littlebro")
 def check_settings(**_: Any) -> list[CheckMessage]:
-    """W001: a LITTLEBRO_… setting that does not exist. E002: one whose value cannot be meant."""
-    found: list[CheckMessage] = []
-    for name in dir(settings):
-        if name.startswith("LITTLEBRO_") and name not in GLOBAL_SETTINGS and not _is_plugins(name):
-            found.append(
-                Warning(
-                    f"There is no setting {name}.{conf.nearest(name, GLOBAL_SETTINGS)}", id="littlebro.W001"
-                )
-            )
+    """E001: a LITTLEBRO_… setting that does not exist. E002: one whose value cannot be meant."""
+    messages = [
+        Error(f"There is no setting {name}.{conf.nearest(name, GLOBAL_SETTINGS)}", id="littlebro.E001")
+        for name in dir(settings)
+        if name.startswith("LITTLEBRO_") and name not in GLOBAL_SETTINGS and not _is_a_plugins(name)
+    ]
+    wrong: list[str] = []
     if conf.setting("LITTLEBRO_IP") not in {"off", "truncated", "full"}:
-        found.append(Error("LITTLEBRO_IP must be 'off', 'truncated' or 'full'.", id="littlebro.E002"))
-    for name, option in GLOBAL_SETTINGS.items():
-        if name.startswith("LITTLEBRO_MAX_") and not _is_count(conf.setting(name)):
-            found.append(
-                Error(
-                    f"{name} must be a whole number above zero, for instance {option.default}.",
-                    id="littlebro.E002",
-                )
-            )
-    for name in (
-        "LITTLEBRO_SENSITIVE_KEYS",
-        "LITTLEBRO_RESPECT",
-        "LITTLEBRO_MIDDLEWARE_IGNORE",
-        "LITTLEBRO_PLUGINS",
-    ):
-        value = conf.setting(name)
-        if isinstance(value, str) or not all(isinstance(item, str) for item in value):
-            found.append(Error(f"{name} must be a list of text.", id="littlebro.E002"))
-    return found
+        wrong.append("LITTLEBRO_IP must be 'off', 'truncated' or 'full'.")
+    wrong.extend(
+        f"{name} must be a whole number above zero, for instance {option.default}."
+        for name, option in GLOBAL_SETTINGS.items()
+        if name.startswith("LITTLEBRO_MAX_") and not _is_count(conf.setting(name))
+    )
+    wrong.extend(
+        f"{name} must be a list of text." for name in _LISTS if not _is_list_of_text(conf.setting(name))
+    )
+    return [*messages, *(Error(problem, id="littlebro.E002") for problem in wrong)]
 
 
-def _is_plugins(name: str) -> bool:
-    """Return whether a setting may belong to a plugin, ``LITTLEBRO_<PLUGIN>``: a dictionary, by convention."""
-    return isinstance(getattr(settings, name), dict)
+def _is_a_plugins(name: str) -> bool:
+    """Return whether a setting belongs to a plugin in use: ``LITTLEBRO_<PLUGIN>…``."""
+    try:
+        owners = [plugin.name for plugin in hooks().loaded]
+    except ImproperlyConfigured:
+        return False
+    return any(
+        name.startswith(f"LITTLEBRO_{owner.upper().replace('-', '_').replace('.', '_')}") for owner in owners
+    )
 
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _is_list_of_text(value: object) -> bool:
+    return isinstance(value, list | tuple | set | frozenset) and all(isinstance(item, str) for item in value)
 
 
 @register("littlebro")
@@ -91,14 +95,14 @@ def check_plugins(**_: Any) -> list[CheckMessage]:
         return [Error(str(error), id="littlebro.E002")]
     return [
         *(
-            Warning(
+            checks.Warning(
                 f"Plugin {failure.plugin} ({failure.package or 'no package'}) is not used: {failure.reason}",
                 id="littlebro.W004",
             )
             for failure in known.failures
         ),
         *(
-            Warning(f"Plugin {plugin.name}: {remark}", id="littlebro.W005")
+            checks.Warning(f"Plugin {plugin.name}: {remark}", id="littlebro.W005")
             for plugin in known.loaded
             for remark in plugin.remarks
         ),
@@ -114,8 +118,10 @@ def check_journals(**_: Any) -> list[CheckMessage]:
         if isinstance(folder, str | Path):
             kind = filesystem.kind(Path(folder))
             if kind in filesystem.FLEETING:
-                message = f"LITTLEBRO[{alias!r}]: the journal {folder} lies on {kind}, which does not outlive the machine or container."
-                found.append(Warning(message, hint="Put it on a disk or a volume.", id="littlebro.W006"))
+                message = f"LITTLEBRO[{alias!r}]: the journal {folder} lies on {kind}, gone with the machine."
+                found.append(
+                    checks.Warning(message, hint="Put it on a disk or a volume.", id="littlebro.W006")
+                )
             database = settings.DATABASES.get(config.location or "default", {})
             mode = database.get("OPTIONS", {}).get("transaction_mode")
             if (
@@ -123,19 +129,19 @@ def check_journals(**_: Any) -> list[CheckMessage]:
                 and database.get("ENGINE", "").endswith("sqlite3")
                 and mode != "IMMEDIATE"
             ):
-                message = f"LITTLEBRO[{alias!r}]: the background thread writes to SQLite beside your requests; transactions that begin deferred then fail at once."
+                message = (
+                    f"LITTLEBRO[{alias!r}]: the background thread writes to SQLite beside your requests; "
+                    "transactions that begin deferred then fail at once."
+                )
                 hint = "Set DATABASES[…]['OPTIONS']['transaction_mode'] = 'IMMEDIATE'."
-                found.append(Warning(message, hint=hint, id="littlebro.W007"))
+                found.append(checks.Warning(message, hint=hint, id="littlebro.W007"))
     return found
 
 
 def _configs() -> list[tuple[str, conf.AliasConfig]]:
     found: list[tuple[str, conf.AliasConfig]] = []
-    try:
-        for alias in conf.aliases():
-            found.append((alias, conf.alias_config(alias)))
-    except ImproperlyConfigured:  # told by check_aliases
-        pass
+    with contextlib.suppress(ImproperlyConfigured):  # told by check_aliases
+        found.extend((alias, conf.alias_config(alias)) for alias in conf.aliases())
     return found
 
 
@@ -152,5 +158,7 @@ def check_stores(databases: Sequence[str] | None = None, **_: Any) -> list[Check
             continue
         except Exception as error:  # noqa: BLE001 - whatever a plugin's store raises is the finding
             problems = [f"the backend does not answer: {type(error).__name__}: {error}"]
-        found += [Warning(f"LITTLEBRO[{alias!r}]: {problem}", id="littlebro.W008") for problem in problems]
+        found += [
+            checks.Warning(f"LITTLEBRO[{alias!r}]: {problem}", id="littlebro.W008") for problem in problems
+        ]
     return found

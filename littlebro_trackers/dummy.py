@@ -34,7 +34,7 @@ class Tracker(JournalTracker):
 
     def record(self, built: Built, on_commit: bool | str | None) -> bool:
         """Deliver the event; from a running event loop, through a helper thread (Django refuses ORM calls there)."""
-        if asyncio._get_running_loop() is None:  # type: ignore[attr-defined]  # noqa: SLF001 - no exception on the way
+        if asyncio._get_running_loop() is None:  # noqa: SLF001 - no exception on the way
             return self._deliver_now(built)
         if not self._warned:
             self._warned = True

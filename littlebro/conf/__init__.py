@@ -108,7 +108,7 @@ def alias_config(alias: str) -> AliasConfig:
     if alias not in known_aliases:
         message = f"LITTLEBRO[{alias!r}]: there is no such alias.{nearest(alias, known_aliases)}"
         raise ImproperlyConfigured(message)
-    if not isinstance(alias, str) or not _ALIAS.fullmatch(alias):
+    if not _ALIAS.fullmatch(alias):
         message = (
             f"LITTLEBRO[{alias!r}]: an alias is 1-64 of A-Z a-z 0-9 _ - (it names a folder of the journal)."
         )

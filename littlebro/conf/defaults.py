@@ -103,7 +103,7 @@ GLOBAL_SETTINGS: Final = _table(
             "iban",
             "ssn",
             "social_security",
-        ),  # fmt: skip
+        ),
         "Keys whose values are replaced by '[redacted]', whatever their case, at any depth.",
     ),
     Option(

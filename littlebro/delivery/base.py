@@ -81,7 +81,7 @@ class BaseTracker:
             self._refuse(error, {"name": name, "event_id": event_id, "collection": collection})
         except ImproperlyConfigured:
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001 - tracking must not break the caller, whatever went wrong
             self._fail(name)
         return None
 
@@ -108,7 +108,7 @@ class BaseTracker:
             self._refuse(error, {"name": name, "event_id": event_id, "collection": collection})
         except ImproperlyConfigured:
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001 - tracking must not break the caller, whatever went wrong
             self._fail(name)
         return None
 
@@ -167,7 +167,7 @@ class BaseTracker:
             for sink in self.config.sinks:
                 try:
                     self.delivery_to(sink).save(events)
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - a sink fails for itself alone
                     logger.error("littlebro: sink %r did not take %d events: %s", sink, len(events), error)
                     losses.count(self.alias, f"not-stored:{sink}", len(events))
         return outcome
@@ -231,8 +231,10 @@ class BaseTracker:
         self.keep_refusal(refusal_line(self.alias, error, given, event_id, collection))
 
     def _fail(self, name: object) -> None:
+        """Count and log an error of our own; called while it is being handled."""
         losses.count(self.alias, "internal")
-        logger.exception("littlebro[%s]: event %s was not recorded.", self.alias, _label(name))
+        message = "littlebro[%s]: event %s was not recorded."
+        logger.exception(message, self.alias, _label(name))  # noqa: LOG004 - see above
 
 
 def _label(name: object) -> str:

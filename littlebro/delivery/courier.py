@@ -148,7 +148,7 @@ class Courier:
     def _try(self, held: Claim, done: Round) -> None:
         try:
             self._deliver(held, held.content())
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the segment waits and is tried again
             done.failed += 1
             done.reason = f"{type(error).__name__}: {error}"
             _, wait = self._waits.get(held.path.name, (0.0, _FIRST_WAIT / 2))

@@ -97,7 +97,7 @@ def replay(letters: "QuerySet[DeadLetter]") -> tuple[int, int]:
             refused = (
                 trackers[letter.alias].delivery_to(letter.sink).save([decode(bytes(letter.body))]).refused
             )
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the letter stays, with the reason
             reason = str(error) if isinstance(error, LittlebroError) else f"{type(error).__name__}: {error}"
             type(letter).objects.filter(pk=letter.pk).update(reason=reason)
             refused = {("", ""): reason}

@@ -83,7 +83,7 @@ class HookRunner:
     def _call(self, impl: HookImpl, event: Event, **more: Any) -> Any:
         try:
             return impl.function(alias=self._alias, event=_copy(event), **more)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a plugin's failure is its own
             self._failed(impl, f"raised {type(error).__name__}", trace=True)
             return None
 
@@ -104,7 +104,7 @@ class HookRunner:
     def _tell(self, impl: HookImpl, **arguments: Any) -> None:
         try:
             impl.function(alias=self._alias, **arguments)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a plugin's failure is its own
             self._failed(impl, f"raised {type(error).__name__}", trace=True)
 
 

@@ -141,10 +141,11 @@ class Pipeline:
         """Add checked values to `context`; one that is unfit is left out and counted (strict: raises)."""
         try:
             context.update(self._fit(more))
-            return
         except InvalidEvent:
             if strict():
                 raise
+        else:
+            return
         for key, value in more.items():
             try:
                 context.update(self._fit({key: value}))

@@ -10,7 +10,7 @@ import io
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from django.db import connections
 
@@ -70,7 +70,7 @@ class _Hold:
         try:
             if self._file is None:
                 self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-                self._file = cast(io.FileIO, tempfile.TemporaryFile(dir=self._folder, buffering=0))
+                self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115 - closed on commit
             end = self._file.seek(0, 2)
             chunk = b"".join(line + b"\n" for line in self._lines)
             if self._file.write(chunk) < len(chunk):
@@ -114,20 +114,21 @@ def hold(
     of those that raises would keep later ones from running.
     """
     alive = set(connection.savepoint_ids)
-    _collapse(connection.run_on_commit, alive, owner)
-    for savepoints, function, _ in connection.run_on_commit[:_LOOK_BACK]:
+    hooks: list[Any] = connection.run_on_commit  # (savepoints, function, robust)
+    _collapse(hooks, alive, owner)
+    for savepoints, function, _ in hooks[:_LOOK_BACK]:
         if isinstance(function, _Hold) and function.owner is owner and savepoints == alive:
             function.add(line)
             return
     fresh = _Hold(owner, folder, release, on_lost)
     fresh.add(line)
     # Robust (third item): a failure of ours is logged and keeps no hook of the project's from running.
-    entry: Any = (alive, fresh, True)
+    entry = (alive, fresh, True)
     if _is_test_case(connection):
         # Never committed; captureOnCommitCallbacks counts hooks by their place.
-        connection.run_on_commit.append(entry)
+        hooks.append(entry)
     else:
-        connection.run_on_commit.insert(0, entry)
+        hooks.insert(0, entry)
 
 
 def _collapse(hooks: list[Any], alive: set[str], owner: object) -> None:

@@ -10,7 +10,8 @@ import decimal
 import enum
 import pathlib
 import uuid
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 import msgspec
@@ -92,7 +93,7 @@ def refusal(value: Any) -> str:
         return f"a model instance ({kind}) cannot be kept; pass its pk"
     if isinstance(value, bytes | bytearray | memoryview):
         return f"{kind} cannot be kept in JSON; decode it, or pass its base64 text"
-    if isinstance(value, Set):
+    if isinstance(value, AbstractSet):
         return f"a {kind} has no order; pass a sorted list"
     if isinstance(value, Iterator):
         return f"a {kind} would be used up by reading it; pass a list"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -80,7 +80,7 @@ def _ordered(found: Any, value: Any) -> bool:
     return _kind(found) is _kind(value) and _kind(found) in {float, str}
 
 
-_TESTS: Final = {
+_TESTS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "eq": _equal,
     "ne": lambda found, value: not _equal(found, value),
     "in": lambda found, value: any(_equal(found, item) for item in value),
