@@ -65,7 +65,8 @@ def track_event(
     Raises `TypeError` at decoration for what it cannot wrap: generators, classes, a second positional
     argument. This is not the call that records an event now: that is `littlebro.tracker.track_event`.
     """
-    if not isinstance(name, str):
+    called: object = name  # untyped code calls this too, and forgets the parentheses
+    if not isinstance(called, str):
         message = (
             f"littlebro.track_event is a decorator that needs the event's name, as in "
             f'@track_event("order-paid"), not {type(name).__name__}.'
@@ -78,10 +79,11 @@ def track_event(
             f"littlebro.tracker.track_event({name!r}, {{…}})."
         )
         raise TypeError(message)
-    if isinstance(params, Mapping):
-        params = dict(params)
-    elif params is not None and not callable(params):
-        message = f"@track_event({name!r}): params is a mapping or a function, not {type(params).__name__}."
+    given: object = params
+    if isinstance(given, Mapping):
+        params = dict(given)
+    elif given is not None and not callable(given):
+        message = f"@track_event({name!r}): params is a mapping or a function, not {type(given).__name__}."
         raise TypeError(message)
     if iscoroutinefunction(params) or iscoroutinefunction(user):
         message = f"@track_event({name!r}): params and user must be plain functions, not async ones."

@@ -22,13 +22,14 @@ from littlebro.middleware import TrackerMiddleware
 pytestmark = pytest.mark.urls("tests.urls_doors")
 
 OURS = "littlebro.middleware.TrackerMiddleware"
-ALIASES = {"default": {"TRACKER": "dummy", "BACKEND": "memory"}}
 SESSION = "sessionid=opened-by-somebody"
 
 
 @pytest.fixture(autouse=True)
-def _installed() -> Iterator[None]:
-    with override_settings(LITTLEBRO=ALIASES, MIDDLEWARE=[OURS, *django_settings.MIDDLEWARE]):
+def _installed(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Put the middleware first, before a store in memory for this test alone."""
+    aliases = {"default": {"TRACKER": "dummy", "BACKEND": "memory", "LOCATION": request.node.nodeid}}
+    with override_settings(LITTLEBRO=aliases, MIDDLEWARE=[OURS, *django_settings.MIDDLEWARE]):
         yield
 
 
@@ -45,13 +46,12 @@ def lost(reason: str) -> int:
     return losses.pending("default").get(reason, 0)
 
 
-async def get(path: str, *, loop: bool, **headers: str) -> HttpResponse:
-    """Ask for a page through the async handler or the sync one."""
+async def get(path: str, *, loop: bool, **headers: str) -> Any:
+    """Ask for a page through the async handler or the sync one; return the response."""
     if loop:
-        client = AsyncClient(raise_request_exception=False)
-        return await client.get(path, headers=headers)  # type: ignore[return-value]
-    plain = Client(raise_request_exception=False)
-    return await asyncio.to_thread(lambda: plain.get(path, headers=headers))  # type: ignore[return-value]
+        return await AsyncClient(raise_request_exception=False).get(path, headers=headers)
+    client = Client(raise_request_exception=False)
+    return await asyncio.to_thread(lambda: client.get(path, headers=headers))
 
 
 both = pytest.mark.parametrize("loop", [False, True], ids=["sync", "async"])
@@ -93,7 +93,7 @@ async def test_failures_have_their_status(path: str, status: int, route: str | N
 
 
 @pytest.mark.parametrize("kind", [ZeroDivisionError, asyncio.CancelledError])
-async def test_exceptions_pass_unchanged(kind: type[BaseException]) -> None:
+def test_exceptions_pass_unchanged(kind: type[BaseException]) -> None:
     """What is raised through the middleware is recorded, then goes on as it was."""
 
     def fail(request: HttpRequest) -> HttpResponse:
@@ -102,10 +102,12 @@ async def test_exceptions_pass_unchanged(kind: type[BaseException]) -> None:
     async def afail(request: HttpRequest) -> HttpResponse:
         raise kind("no good")
 
+    request = RequestFactory().get("/")
+    awaited: Any = TrackerMiddleware(afail)
     with pytest.raises(kind, match="no good"):
-        TrackerMiddleware(fail)(RequestFactory().get("/"))
+        TrackerMiddleware(fail)(request)
     with pytest.raises(kind, match="no good"):
-        await TrackerMiddleware(afail)(RequestFactory().get("/"))  # type: ignore[misc]
+        asyncio.run(awaited(request))
     status = 500 if issubclass(kind, Exception) else None
     assert [(event.params["status"], event.params["exception"]) for event in stored()] == [
         (status, kind.__name__)
@@ -310,7 +312,7 @@ async def test_a_bug_of_ours_stays_inside(
     assert "a bug of ours" in caplog.text
 
 
-async def test_an_exception_of_the_view_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exception_of_the_view_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the view raised comes out, even where recording fails in strict mode."""
 
     def refuse(*args: object) -> None:
@@ -323,7 +325,9 @@ async def test_an_exception_of_the_view_goes_first(monkeypatch: pytest.MonkeyPat
         raise KeyError("of the view")
 
     monkeypatch.setattr("littlebro.middleware.page_params", refuse)
+    request = RequestFactory().get("/")
+    awaited: Any = TrackerMiddleware(afail)
     with pytest.raises(KeyError, match="of the view"):
-        TrackerMiddleware(fail)(RequestFactory().get("/"))
+        TrackerMiddleware(fail)(request)
     with pytest.raises(KeyError, match="of the view"):
-        await TrackerMiddleware(afail)(RequestFactory().get("/"))  # type: ignore[misc]
+        asyncio.run(awaited(request))
