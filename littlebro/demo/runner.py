@@ -1,0 +1,143 @@
+"""`python -m littlebro demo`: sets up the shop, serves it, lets visitors in, and tells what is stored.
+
+Options go in; out come the addresses to look at, a live line, and a summary whose exit code says whether requests
+made, events tracked and events stored agree.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+
+from littlebro.demo.server import Server, ServerMissing, demand, listen
+from littlebro.demo.stage import SETTINGS, NotOurs, open_folder, set_up
+
+__all__ = ["main"]
+
+_HOST = "127.0.0.1"
+
+
+class _PortTaken(Exception):
+    """Somebody else listens there."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the demo until it is stopped, or for as long as it was asked to.
+
+    Returns 0 if requests, events tracked and events stored agree (also after Ctrl-C or SIGTERM), 1 if they do
+    not or the server failed, 2 if the demo could not start as it was asked to, 130 if it was interrupted twice.
+    """
+    options = _options(argv)
+    stop = threading.Event()
+    try:
+        demand()
+        with _signals(stop), _listening(options.port) as listening, open_folder(options.keep) as folder:
+            return _run(options, stop, listening, folder)
+    except (NotOurs, ServerMissing, _PortTaken) as error:
+        print(f"littlebro demo: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(options: argparse.Namespace, stop: threading.Event, listening: socket.socket, folder: Path) -> int:
+    began = time.monotonic()
+    print("Setting up the shop …", flush=True)
+    password = set_up(folder)
+
+    from littlebro.demo.show import Show  # noqa: PLC0415 - reads tables, so only after the setup
+
+    server = Server(listening, folder, SETTINGS)
+    try:
+        show = Show(server, password, visitors=options.visitors, requests_a_second=options.rate, began=began)
+        return show.run(stop, options.seconds)
+    finally:
+        server.stop()
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m littlebro demo",
+        description="A small Django shop with simulated visitors, and the events that they leave behind.",
+    )
+    add = parser.add_argument
+    add(
+        "--for",
+        dest="seconds",
+        type=_positive,
+        metavar="SECONDS",
+        help="end after so long (default: at Ctrl-C)",
+    )
+    add(
+        "--port",
+        type=_port,
+        default=8000,
+        metavar="N",
+        help="where the shop listens, 0: a free one (%(default)s)",
+    )
+    add("--visitors", type=_crowd, default=6, metavar="N", help="in the shop at once, up to 32 (%(default)s)")
+    add(
+        "--rate",
+        type=_positive,
+        default=15.0,
+        metavar="N",
+        help="requests a second, of all together (%(default)g)",
+    )
+    add("--keep", type=Path, metavar="DIR", help="put database and journal there, and leave them there")
+    return parser.parse_args(argv)
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < 1e6:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text}")
+    return number
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 65535, not {text}")
+    return number
+
+
+def _crowd(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 32:
+        raise argparse.ArgumentTypeError(f"must be from 1 to 32, not {text}")
+    return number
+
+
+@contextlib.contextmanager
+def _signals(stop: threading.Event) -> Iterator[None]:
+    """Take the first Ctrl-C or SIGTERM as the wish to end in order, a second one as that to end at once."""
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _listening(port: int) -> Iterator[socket.socket]:
+    try:
+        listening = listen(_HOST, port)
+    except OSError as error:
+        raise _PortTaken(f"port {port}: {error.strerror}; --port 0 takes a free one") from error
+    with listening:
+        yield listening

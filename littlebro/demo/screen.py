@@ -1,0 +1,119 @@
+"""What the demo says: a live line while it runs, and a summary that holds three accounts against each other.
+
+Counts go in, text comes out. On a terminal the live line is written over itself, elsewhere one goes out now and
+then.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TextIO
+
+from littlebro.demo.ledger import PAGE
+from littlebro.demo.stored import Stored
+
+__all__ = ["Screen", "Summary", "live_line"]
+
+_TOP = 5
+_SECONDS_BETWEEN_LINES = 5.0
+_CLEAR_LINE = "\r\x1b[2K"
+
+
+class Screen:
+    """Writes for a person on a terminal, or into a log."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._terminal = stream.isatty()
+        self._next = 0.0
+
+    def say(self, text: str) -> None:
+        """Write something that stays."""
+        self._write(f"{_CLEAR_LINE if self._terminal else ''}{text}\n")
+
+    def live(self, text: str) -> None:
+        """Show how it goes, in the place of what was shown before."""
+        if self._terminal:
+            width = shutil.get_terminal_size().columns - 1
+            self._write(_CLEAR_LINE + (text if len(text) <= width else text[: width - 1] + "…"))
+        elif time.monotonic() >= self._next:
+            self._next = time.monotonic() + _SECONDS_BETWEEN_LINES
+            self._write(f"{text}\n")
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()
+
+
+def live_line(stored: Stored) -> str:
+    """Put into one line what is stored: all, the most frequent names, the newest."""
+    if stored.newest is None:
+        return "stored 0 events so far"
+    name, when = stored.newest
+    age = max((datetime.now(UTC) - when).total_seconds(), 0)
+    top = [f"{name} {number:,}" for name, number in stored.names.most_common(_TOP)]
+    return " · ".join([f"stored {stored.total:,}", f"newest {name} {age:.1f} s ago", *top])
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The end of a demo.
+
+    `requests` and `tracked` (name -> number) are the visitors' own account, `stored` (likewise) is what the
+    backend holds of theirs, `others` how many events of other people it holds, `lost` the counts by reason,
+    `troubles` what went wrong on the way, and `waiting` what is still in the journal (empty: nothing).
+    """
+
+    seconds: float
+    requests: int
+    tracked: Mapping[str, int]
+    stored: Mapping[str, int]
+    others: int
+    lost: Mapping[str, int]
+    troubles: Sequence[str]
+    waiting: str
+
+    @property
+    def agrees(self) -> bool:
+        """Whether each request made one `page-accessed`, and each event tracked is stored once."""
+        return (
+            not self.troubles
+            and self.tracked.get(PAGE, 0) == self.requests
+            and Counter(self.tracked) == Counter(self.stored)
+        )
+
+    def __str__(self) -> str:
+        rows = [
+            ("requests made", self.requests, ""),
+            ("events tracked", sum(self.tracked.values()), _by_name(self.tracked)),
+            ("events stored", sum(self.stored.values()), _by_name(self.stored)),
+        ]
+        if self.others:
+            rows.append(("events of others", self.others, "yours, if you looked around in the shop"))
+        rows += [(f"lost: {reason}", number, "") for reason, number in self.lost.items()]
+        lines = [f"Summary of {self.seconds:.1f} seconds"]
+        lines += [f"  {what:<17}{number:>9,}   {more}".rstrip() for what, number, more in rows]
+        if self.waiting:
+            lines.append(f"  still in the journal: {self.waiting}")
+        lines += [f"  trouble: {what}" for what in self.troubles]
+        lines.append(f"  {self._verdict()}")
+        return "\n".join(lines)
+
+    def _verdict(self) -> str:
+        if self.agrees:
+            return f"They agree: one {PAGE} for each request, and each event tracked is stored once."
+        apart = [
+            f"{name} (tracked {self.tracked.get(name, 0):,}, stored {self.stored.get(name, 0):,})"
+            for name in sorted({*self.tracked, *self.stored})
+            if self.tracked.get(name, 0) != self.stored.get(name, 0)
+        ]
+        return f"They do NOT agree: {', '.join(apart) or 'see the troubles above'}."
+
+
+def _by_name(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {number:,}" for name, number in Counter(counts).most_common())

@@ -1,0 +1,98 @@
+"""Settings of the demo shop; the part worth copying is the one about littlebro, at the end.
+
+Everything that is written lies in one folder, named by the environment variable LITTLEBRO_DEMO_FOLDER, which the
+runner makes and fills: the database, the journal and this run's secret key.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+if not os.environ.get("LITTLEBRO_DEMO_FOLDER"):
+    raise ImproperlyConfigured(
+        "LITTLEBRO_DEMO_FOLDER is not set: it names the folder of a demo, "
+        "as `python -m littlebro demo --keep DIR` makes one."
+    )
+
+SHOP = Path(__file__).resolve().parent
+FOLDER = Path(os.environ["LITTLEBRO_DEMO_FOLDER"]).resolve()
+
+SECRET_KEY = (FOLDER / "secret-key").read_text(encoding="utf-8")
+DEBUG = False
+ALLOWED_HOSTS = ["127.0.0.1", "localhost"]
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "littlebro",
+]
+MIDDLEWARE = [
+    "littlebro.middleware.TrackerMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "littlebro.demo.urls"
+WSGI_APPLICATION = "littlebro.demo.wsgi.application"
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [SHOP / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "littlebro.demo.views.shop",
+            ],
+        },
+    },
+]
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [SHOP / "static"]
+
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": FOLDER / "demo.sqlite3",
+        "OPTIONS": {
+            # The shop and the tracker's thread both write: a transaction that waits for its turn when it begins
+            # cannot fail in the middle.
+            "transaction_mode": "IMMEDIATE",
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+            "timeout": 20,
+        },
+    },
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
+LANGUAGE_CODE = "en"
+
+LOGIN_URL = "log-in"
+LOGIN_REDIRECT_URL = "front"
+LOGOUT_REDIRECT_URL = "front"
+PASSWORD_HASHERS = ["littlebro.demo.accounts.QuickHasher"]
+
+LITTLEBRO = {
+    "default": {
+        "TRACKER": "thread",
+        "BACKEND": "simple",
+        "LOCATION": "default",
+        "TRACKER_OPTIONS": {"JOURNAL": str(FOLDER / "journal")},
+    },
+}
+# Looking at the events should not make more of them.
+LITTLEBRO_MIDDLEWARE_IGNORE = ["/admin/"]

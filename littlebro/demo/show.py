@@ -1,0 +1,117 @@
+"""The demo while it runs: visitors in the shop, an eye on what is stored, and the reckoning at the end.
+
+Gets a server that is started and a Django that is set up; gives the exit code.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import threading
+import time
+
+from littlebro import tracker
+from littlebro.demo.accounts import ADMIN, CUSTOMERS
+from littlebro.demo.screen import Screen, Summary, live_line
+from littlebro.demo.server import Server
+from littlebro.demo.stored import Stored, losses
+from littlebro.demo.visitors import Crowd
+
+__all__ = ["Show"]
+
+_SECONDS_BETWEEN_LOOKS = 0.5
+_DELIVERY_SECONDS = 20.0
+
+
+class Show:
+    """One run: let visitors in, watch, close, reckon."""
+
+    def __init__(
+        self, server: Server, password: str, *, visitors: int, requests_a_second: float, began: float
+    ) -> None:
+        self._server = server
+        self._password = password
+        self._began = began
+        # Tells the visitors' events of this run from those of the user, and of an earlier run in the same folder.
+        mark = f"littlebro-demo/{secrets.token_hex(4)}"
+        self._stored = Stored(mark)
+        self._screen = Screen(sys.stdout)
+        self._crowd = Crowd(
+            server.address,
+            CUSTOMERS,
+            password,
+            threads=visitors,
+            requests_a_second=requests_a_second,
+            mark=mark,
+        )
+
+    def run(self, stop: threading.Event, seconds: float | None) -> int:
+        """Run until `stop` is set, or for `seconds`; return the exit code."""
+        self._say_where()
+        opened = time.monotonic()
+        self._crowd.start()
+        self._watch(stop, None if seconds is None else opened + seconds)
+        self._screen.say("Closing the shop …")
+        alive = not self._server.ended
+        self._crowd.stop()
+        self._server.stop()
+        waiting = _deliver()
+        self._stored.look()
+        if not alive:
+            self._crowd.ledger.trouble(
+                f"the server ended by itself; its last words:\n{self._server.last_words()}"
+            )
+        summary = self._reckon(time.monotonic() - opened, waiting)
+        self._screen.say(str(summary))
+        return 0 if summary.agrees else 1
+
+    def _say_where(self) -> None:
+        host, port = self._server.address
+        here = f"http://{host}:{port}"
+        self._screen.say(
+            f"The shop     {here}/\n"
+            f"The admin    {here}/admin/   (the events: {here}/admin/littlebro/storedevent/)\n"
+            f"Log in as    {ADMIN}   password  {self._password}\n"
+            f"Customers    {', '.join(CUSTOMERS)}; the same password\n"
+            "Ctrl-C ends the demo with a summary."
+        )
+
+    def _watch(self, stop: threading.Event, end: float | None) -> None:
+        while not self._server.ended:
+            left = (
+                _SECONDS_BETWEEN_LOOKS if end is None else min(_SECONDS_BETWEEN_LOOKS, end - time.monotonic())
+            )
+            if left <= 0 or stop.wait(left):
+                return
+            before = self._stored.total
+            self._stored.look()
+            if self._stored.total and not before:
+                self._screen.say(
+                    f"The first event was stored {time.monotonic() - self._began:.1f} s after the start."
+                )
+            self._screen.live(live_line(self._stored))
+
+    def _reckon(self, seconds: float, waiting: str) -> Summary:
+        ledger, stored = self._crowd.ledger, self._stored
+        return Summary(
+            seconds=seconds,
+            requests=ledger.requests,
+            tracked=ledger.events,
+            stored=dict(stored.theirs),
+            others=stored.total - stored.theirs.total(),
+            lost=losses(),
+            troubles=ledger.troubles,
+            waiting=waiting,
+        )
+
+
+def _deliver() -> str:
+    """Deliver what the server's processes left in the journal; return what is in the way of the rest, if any."""
+    end = time.monotonic() + _DELIVERY_SECONDS
+    while True:
+        done = tracker.upkeep()
+        if not done["left"]:
+            return ""
+        if time.monotonic() >= end:
+            return f"{done['left']} segments, {done['reason'] or 'for a reason not known'}"
+        time.sleep(0.2)

@@ -1,0 +1,24 @@
+"""The addresses of the shop's pages."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.contrib.auth.views import LoginView, LogoutView
+from django.urls import path
+
+from littlebro.demo import views
+
+urlpatterns = [
+    path("", views.front, name="front"),
+    path("category/<slug:slug>/", views.category, name="category"),
+    path("product/<slug:slug>/", views.product, name="product"),
+    path("search/", views.search, name="search"),
+    path("basket/", views.basket, name="basket"),
+    path("basket/add/<slug:slug>/", views.basket_add, name="basket-add"),
+    path("basket/remove/<slug:slug>/", views.basket_remove, name="basket-remove"),
+    path("checkout/", views.checkout, name="checkout"),
+    path("thanks/<slug:order>/", views.thanks, name="thanks"),
+    path("log-in/", LoginView.as_view(template_name="shop/log_in.html"), name="log-in"),
+    path("log-out/", LogoutView.as_view(), name="log-out"),
+    path("admin/", admin.site.urls),
+]
