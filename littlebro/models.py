@@ -59,7 +59,10 @@ class DeadLetter(models.Model):
     id = models.BigAutoField(primary_key=True)
     alias = ExactCharField(max_length=_ALIAS)
     sink = ExactCharField(
-        max_length=_ALIAS, blank=True, default="", help_text="Alias of the sink; empty is the alias's own backend."
+        max_length=_ALIAS,
+        blank=True,
+        default="",
+        help_text="Alias of the sink; empty is the alias's own backend.",
     )
     collection = ExactCharField(max_length=_COLLECTION)
     event_id = ExactCharField(max_length=_ID)
@@ -95,7 +98,10 @@ class LossCount(models.Model):
     reason = ExactCharField(max_length=200)
     day = models.DateField()
     source = ExactCharField(
-        max_length=100, blank=True, default="", help_text="File the count came from; empty once it is summed up."
+        max_length=100,
+        blank=True,
+        default="",
+        help_text="File the count came from; empty once it is summed up.",
     )
     n = models.BigIntegerField(default=0)
 
@@ -103,7 +109,9 @@ class LossCount(models.Model):
         verbose_name = "count of losses"
         verbose_name_plural = "counts of losses"
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["alias", "reason", "day", "source"], name="littlebro_losscount_unique"),
+            models.UniqueConstraint(
+                fields=["alias", "reason", "day", "source"], name="littlebro_losscount_unique"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -121,4 +129,4 @@ class Tombstone(models.Model):
         verbose_name = "tombstone"
 
     def __str__(self) -> str:
-        return self.digest
+        return str(self.digest)

@@ -1,8 +1,8 @@
 """Events in one of Django's databases, in the model `StoredEvent`.
 
-LOCATION is the alias of the database, ``"default"`` if unset; there are no options. Writes join the caller's
-transaction, behind a savepoint; without one they commit by themselves. Connections are Django's, one a thread:
-whoever owns the thread closes them. Knows PostgreSQL, SQLite, MariaDB and MySQL.
+LOCATION is the alias of the database, ``"default"`` if unset; there are no options. Writes join the
+caller's transaction, behind a savepoint; without one they commit by themselves. Connections are Django's,
+one a thread: whoever owns the thread closes them. Knows PostgreSQL, SQLite, MariaDB and MySQL.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ class Backend(BaseBackend):
     supports_scan_stored: ClassVar[bool] = True
 
     def __init__(self, alias: str, location: str | None, options: Mapping[str, Any]) -> None:
-        """Take the database's alias from `location`; raises `ImproperlyConfigured` if there is none of that name."""
+        """Take the database's alias from `location`; raises `ImproperlyConfigured` for one unknown."""
         super().__init__(alias, location, options)
         self.using = location or DEFAULT_DB_ALIAS
         if self.using not in connections.settings:
             hint = nearest(self.using, connections.settings)
-            raise self.misconfigured(f"LOCATION names the database {self.using!r}, which is not in DATABASES.{hint}")
-        self._name = StoredEvent._meta.db_table
+            raise self.misconfigured(f"LOCATION names {self.using!r}, which is not in DATABASES.{hint}")
+        self._name = StoredEvent._meta.db_table  # noqa: SLF001 - documented by Django
 
     def save_many(self, events: Sequence[Event]) -> SaveResult:
-        """See BaseBackend.save_many(); on MariaDB and MySQL `stored` counts what was there already as well."""
+        """See BaseBackend.save_many(); on MariaDB and MySQL `stored` includes what was there already."""
         if not events:
             return SaveResult(stored=0)
         batch = sorted(events, key=_order)  # overlapping batches in different orders would deadlock
@@ -126,7 +126,7 @@ class Backend(BaseBackend):
             return Table(connection, self._name).count(cursor, query)
 
     def delete_many(self, query: EventQuery) -> int:
-        """See BaseBackend.delete_many(); deletes some at a time, each lot a transaction, to keep locks short."""
+        """See BaseBackend.delete_many(); deletes some at a time, to keep locks short."""
         deleted = 0
         if query.where:
             keys: list[int] = []
@@ -143,7 +143,10 @@ class Backend(BaseBackend):
                 keys = Table(connection, self._name).keys(cursor, query, last, _PAGES[1])
             if not keys:
                 return deleted
-            deleted += self._delete(keys)
+            gone = self._delete(keys)
+            deleted += gone
+            if not gone:  # somebody else deletes them: under REPEATABLE READ they would be seen for ever
+                return deleted
 
     def _matching(self, query: EventQuery) -> Iterator[int]:
         return (key for key, event in self._scan(query, None) if query.matches(event))
@@ -155,7 +158,7 @@ class Backend(BaseBackend):
             return Table(connection, self._name).delete(cursor, keys)
 
     def setup(self) -> None:
-        """Migrate littlebro's tables in this database, as ``manage.py migrate littlebro --database=…`` does."""
+        """Migrate littlebro's tables in this database, as ``manage.py migrate littlebro`` does."""
         call_command("migrate", "littlebro", database=self.using, interactive=False, verbosity=0)
 
     def check(self) -> list[str]:
@@ -167,10 +170,11 @@ class Backend(BaseBackend):
             return [f"The database {self.using!r} does not answer: {error}"]
         if there:
             return []
-        return [
+        problem = (
             f"The database {self.using!r} has no table {self._name!r}; run `manage.py migrate"
             f" --database={self.using}`, and look at DATABASE_ROUTERS if that makes none."
-        ]
+        )
+        return [problem]
 
     def ping(self) -> None:
         """See BaseBackend.ping()."""
@@ -180,7 +184,7 @@ class Backend(BaseBackend):
 
     @contextmanager
     def _connection(self) -> Iterator[BaseDatabaseWrapper]:
-        """Give this thread's connection; one that turns out to be broken is let go, so that the next call works."""
+        """Give this thread's connection; one that turns out to be broken is let go, for the next call to work."""
         connection = connections[self.using]
         if connection.vendor not in WRITERS:
             raise self.misconfigured(

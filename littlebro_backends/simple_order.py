@@ -1,8 +1,8 @@
 """The order of storing in `simple`: which rows may be read in it without ever missing one.
 
-Keys are given to rows before their transactions commit, so that a smaller key may appear after a greater one was
-read. In: a table and the last key read. Out: rows in the order of their keys, up to the first that might still
-be overtaken. SQLite has one writer at a time and nothing to wait for.
+Keys are given to rows before their transactions commit, so that a smaller key may appear after a greater
+one was read. In: a table and the last key read. Out: rows in the order of their keys, up to the first that
+might still be overtaken. SQLite has one writer at a time and nothing to wait for.
 """
 
 from __future__ import annotations

@@ -1,8 +1,11 @@
 """How `simple` asks its database: conditions, pages by key, rows back into events.
 
-In: an `EventQuery` and where to start. Out: SQL with parameters, and events. Pages go by key, never by OFFSET
-and without an open cursor, so that memory stays flat and no transaction is held while the caller thinks.
+In: an `EventQuery` and where to start. Out: SQL with parameters, and events. Pages go by key, never by
+OFFSET and without an open cursor, so that memory stays flat and no transaction is held while the caller
+thinks.
 """
+
+# ruff: noqa: S608 - the table's name is Django's, everything else is a parameter
 
 from __future__ import annotations
 
@@ -44,9 +47,9 @@ class Table:
         self._quote = connection.ops.quote_name
         moment, json = _MOMENT[self.vendor], _JSON[self.vendor]
         self._select = (
-            f"SELECT id, event_id, name, {moment.format(self._quote('timestamp'))}, {moment.format('received_at')},"
-            f" {json.format('params')}, {json.format('context')}, user_id, anonymous_id, collection, v"
-            f" FROM {self.name}"  # noqa: S608 - the table's name is ours, everything else is a parameter
+            f"SELECT id, event_id, name, {moment.format(self._quote('timestamp'))},"
+            f" {moment.format('received_at')}, {json.format('params')}, {json.format('context')}, user_id,"
+            f" anonymous_id, collection, v FROM {self.name}"
         )
 
     def conditions(self, query: EventQuery) -> tuple[list[str], list[Any]]:
@@ -54,7 +57,7 @@ class Table:
         time_column = self._quote("timestamp")
         sql: list[str] = []
         params: list[Any] = []
-        # SQLite takes the unique index for any collection, and then sorts the whole table: the sign forbids it.
+        # SQLite would take the unique index for any collection and sort the whole table: the sign forbids it.
         sign = "+" if self.vendor == "sqlite" else ""
         for column, values in (("name", query.names), (f"{sign}collection", query.collections)):
             if values is not None:
@@ -79,13 +82,17 @@ class Table:
             sql.append(more)
             params += values
         way = "DESC" if query.newest_first else "ASC"
-        order = ", ".join(f"{column} {way}" for column in (self._quote("timestamp"), "event_id", "collection"))
+        order = ", ".join(
+            f"{column} {way}" for column in (self._quote("timestamp"), "event_id", "collection")
+        )
         cursor.execute(f"{self._select}{_where(sql)} ORDER BY {order} LIMIT %s", [*params, limit])
         return list(cursor.fetchall())
 
     def stored(self, cursor: CursorWrapper, after: int, last: int, limit: int) -> list[Any]:
         """Return the next `limit` rows in the order of storing, keys in (after, last]."""
-        cursor.execute(f"{self._select} WHERE id > %s AND id <= %s ORDER BY id LIMIT %s", [after, last, limit])
+        cursor.execute(
+            f"{self._select} WHERE id > %s AND id <= %s ORDER BY id LIMIT %s", [after, last, limit]
+        )
         return list(cursor.fetchall())
 
     def count(self, cursor: CursorWrapper, query: EventQuery) -> int:
@@ -116,8 +123,8 @@ class Table:
         """Return the event that a row of `page` or `stored` holds."""
         return Event(
             id=row[1], name=row[2], timestamp=self._aware(row[3]), received_at=self._aware(row[4]),
-            params=_object.decode(row[5]), context=_object.decode(row[6]), user_id=row[7], anonymous_id=row[8],
-            collection=row[9], v=row[10],
+            params=_object.decode(row[5]), context=_object.decode(row[6]),
+            user_id=row[7], anonymous_id=row[8], collection=row[9], v=row[10],
         )  # fmt: skip
 
     def _behind(self, after: Position, newest_first: bool) -> tuple[str, list[Any]]:
@@ -128,10 +135,11 @@ class Table:
         if self.vendor != "mysql":
             return f"({stamp}, event_id, collection) {sign} (%s, %s, %s)", [at, event_id, collection]
         # MariaDB and MySQL find no range in a comparison of rows.
-        return (
-            f"{stamp} {sign}= %s AND ({stamp} {sign} %s OR event_id {sign} %s OR (event_id = %s AND collection {sign} %s))",
-            [at, at, event_id, event_id, collection],
+        sql = (
+            f"{stamp} {sign}= %s AND ({stamp} {sign} %s OR event_id {sign} %s"
+            f" OR (event_id = %s AND collection {sign} %s))"
         )
+        return sql, [at, at, event_id, event_id, collection]
 
     def _moment(self, moment: datetime) -> Any:
         try:

@@ -4,6 +4,8 @@ In: an open cursor and events sorted by (collection, id). Out: how many were sto
 Times go out in UTC, as `littlebro.fields.UTCDateTimeField` keeps them.
 """
 
+# ruff: noqa: S608 - the table's name is Django's, everything else is a parameter
+
 from __future__ import annotations
 
 import re
@@ -24,7 +26,7 @@ CHUNK_EVENTS: Final = 2_000
 CHUNK_BYTES: Final = 4 * 1024 * 1024
 
 # Held, shared, by every writer until its transaction ends, so that the reader in order of storing can tell
-# whether a smaller key may still appear. "lbro" and "evnt" as ASCII; an application must not use the same pair.
+# whether a smaller key may still appear. "lbro" and "evnt" as ASCII; no application will use this pair.
 ADVISORY_LOCK: Final = (0x6C62726F, 0x65766E74)
 
 _COLUMNS: Final = (
@@ -35,7 +37,8 @@ _COLUMNS: Final = (
 _POSTGRESQL: Final = f"""
 WITH writing AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared({ADVISORY_LOCK[0]}, {ADVISORY_LOCK[1]}))
 INSERT INTO {{table}} ({", ".join(_COLUMNS)})
-SELECT e.collection, e.id, e.name, e."timestamp", e.received_at, e.params, e.context, e.user_id, e.anonymous_id, e.v
+SELECT e.collection, e.id, e.name, e."timestamp", e.received_at, e.params, e.context,
+    e.user_id, e.anonymous_id, e.v
 FROM writing, jsonb_to_recordset(%s::jsonb) AS e(
     collection text, id text, name text, "timestamp" timestamptz, received_at timestamptz,
     params jsonb, context jsonb, user_id text, anonymous_id text, v smallint)
@@ -51,8 +54,8 @@ _MYSQL: Final = (
     f" VALUES ({', '.join(['%s'] * len(_COLUMNS))}) ON DUPLICATE KEY UPDATE id = id"
 )
 
-# jsonb keeps numbers as decimals: 1e23 would come back as an integer. msgspec writes an exponent from 1e16 on,
-# and only there can it stand right before a comma or a bracket; a text that looks like it costs a little time.
+# jsonb keeps numbers as decimals: 1e23 would come back as an integer. msgspec writes an exponent from 1e16
+# on, right before a comma or a bracket; a text that looks like it costs a little time and no more.
 _EXPONENT: Final = re.compile(rb"e[1-9]\d{1,2}[,\]}]")
 _LARGE: Final = 1e16
 
@@ -123,7 +126,7 @@ def _rows(events: Sequence[Event]) -> list[Sequence[Any]]:
 
 
 def _times(moments: list[datetime]) -> list[str]:
-    """Return moments as Django's text of them in UTC; msgspec writes a list ten times faster than isoformat()."""
+    """Return moments as Django's text of them in UTC; msgspec is ten times faster than isoformat()."""
     encoded = _encode(moments)
     if encoded.count(b"Z") != len(moments):
         encoded = _encode([moment.astimezone(UTC) for moment in moments])
@@ -132,11 +135,15 @@ def _times(moments: list[datetime]) -> list[str]:
 
 def _spelt_out(event: Event) -> dict[str, Any]:
     fields = {name: getattr(event, name) for name in event.__struct_fields__}
-    return {**fields, "params": _without_exponents(event.params), "context": _without_exponents(event.context)}
+    return {
+        **fields,
+        "params": _without_exponents(event.params),
+        "context": _without_exponents(event.context),
+    }
 
 
 def _without_exponents(value: Any) -> Any:
-    """Return `value` with large floats as digits and ``.0``, the scale by which jsonb knows them for floats."""
+    """Return `value` with large floats as digits and ``.0``, which jsonb gives back as floats."""
     if type(value) is float and abs(value) >= _LARGE:
         return msgspec.Raw(f"{Decimal(repr(value)):f}.0".encode())
     if isinstance(value, dict):

@@ -35,7 +35,7 @@ class BackendHandler:
         return f"<{type(self).__name__} of LITTLEBRO>"
 
     def __getitem__(self, alias: str) -> BaseBackend:
-        """Return the backend of `alias`; raises `ImproperlyConfigured` naming the alias if it cannot be made."""
+        """Return the backend of `alias`; raises `ImproperlyConfigured` if it cannot be made."""
         if self._pid != os.getpid():
             self._forked()
         made = self._made.get(alias)
@@ -59,7 +59,7 @@ class BackendHandler:
         for backend in made.values():
             try:
                 backend.close()
-            except Exception:
+            except Exception:  # noqa: BLE001 - logged
                 # One that cannot close must not keep the others open, nor the settings from changing.
                 _log.exception("%r could not be closed", backend)
 

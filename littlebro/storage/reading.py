@@ -1,4 +1,4 @@
-"""Reading through any backend alike: filters, pages and counts that do not trust the backend to have done them.
+"""Reading through any backend alike: filters, pages and counts, whatever the backend has done of them.
 
 In: a backend, a query, perhaps a cursor. Out: matching events in order. Knows no database; never writes.
 """
@@ -20,7 +20,7 @@ MAX_LIMIT: Final = 10_000
 
 
 def iterate(backend: BaseBackend, query: EventQuery, after: Position | None = None) -> Iterator[Event]:
-    """Yield the events that `query` matches, in order, one at a time; `after` is a position to start behind."""
+    """Yield the events that `query` matches, in order; `after` is a position to start behind."""
     for event in backend.scan(query, after):
         if after is not None and not _behind(event.position, after, query.newest_first):
             continue
@@ -37,13 +37,15 @@ def read_page(
     `InvalidQuery` for a limit that is not 1 to 10,000, for a cursor that is none of ours, and for one that
     belongs to another query.
     """
-    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT:
+    if type(limit) is not int or not 1 <= limit <= MAX_LIMIT:
         raise InvalidQuery(f"limit must be a whole number from 1 to {MAX_LIMIT}, not {limit!r}.")
     after: Position | None = None
     if cursor is not None:
         asked, after = decode_cursor(cursor)
         if query is not None and query != asked:
-            raise InvalidQuery("The cursor belongs to another query; give the cursor alone, or start without it.")
+            raise InvalidQuery(
+                "The cursor belongs to another query; give the cursor alone, or start without it."
+            )
         query = asked
     query = EventQuery() if query is None else query
     events = list(islice(iterate(backend, query, after), limit + 1))
