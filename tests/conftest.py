@@ -41,6 +41,15 @@ def database_url(database_alias: str) -> str:
     return f"{scheme}://{account}@{given['HOST']}:{given['PORT']}/{quote(given['NAME'])}"
 
 
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Put the SQLite test databases into files of this run: other processes may be let in."""
+    folder = tmp_path_factory.mktemp("databases")
+    for link in connections.all():
+        if link.vendor == "sqlite":
+            link.settings_dict["TEST"]["NAME"] = str(folder / f"{link.alias}.sqlite3")
+
+
 @pytest.fixture
 def journal(tmp_path: Path) -> Path:
     """Give the path of a journal folder for this test alone; it does not exist yet."""

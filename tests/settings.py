@@ -1,14 +1,12 @@
 """Django's settings for the suite: SQLite files always, a real PostgreSQL and MariaDB where there are.
 
 The servers' URLs come from the environment (`tests.services` puts them there); `tests.conftest` adds those
-that it starts itself, later, by `database`. Every file lies in a folder of this process alone. A program that
-a test starts as a child uses the test's own database by `LITTLEBRO_TEST_DATABASE_URL`: it becomes "default".
+that it starts itself, later, by `database`, and puts the test databases into a folder of their run. A program
+that a test starts as a child uses the test's own database by `LITTLEBRO_TEST_DATABASE_URL`: it becomes
+"default".
 """
 
-import atexit
 import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -18,18 +16,8 @@ import pymysql
 pymysql.install_as_MySQLdb()
 
 SERVERS = ("postgresql", "mariadb")
+FOLDER = Path(os.environ.get("LITTLEBRO_TEST_FOLDER") or Path(__file__).parent)
 _ENGINES = {"postgresql": "django.db.backends.postgresql", "mysql": "django.db.backends.mysql"}
-
-
-def _folder() -> Path:
-    """Return a folder that is removed when this process, not one forked from it, ends."""
-    given = os.environ.get("LITTLEBRO_TEST_FOLDER")
-    if given:
-        return Path(given)
-    folder = Path(tempfile.mkdtemp(prefix="littlebro-tests-"))
-    maker = os.getpid()
-    atexit.register(lambda: os.getpid() == maker and shutil.rmtree(folder, ignore_errors=True))
-    return folder
 
 
 def sqlite(name: str) -> dict[str, Any]:
@@ -42,7 +30,6 @@ def sqlite(name: str) -> dict[str, Any]:
             "transaction_mode": "IMMEDIATE",
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;",
         },
-        "TEST": {"NAME": str(FOLDER / f"test-{name}.sqlite3")},
     }
 
 
@@ -67,8 +54,6 @@ def database(url: str) -> dict[str, Any]:
         "TEST": test,
     }
 
-
-FOLDER = _folder()
 
 DATABASES = {"default": sqlite("default"), "other": sqlite("other")}
 for _alias, _name in [("default", "DATABASE"), *((server, server.upper()) for server in SERVERS)]:
