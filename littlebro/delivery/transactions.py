@@ -151,5 +151,5 @@ def _collapse(hooks: list[Any], alive: set[str], owner: object) -> None:
 
 
 def _is_test_case(connection: "BaseDatabaseWrapper") -> bool:
-    blocks = getattr(connection, "atomic_blocks", ())
+    blocks: Any = getattr(connection, "atomic_blocks", ())
     return bool(blocks) and bool(getattr(blocks[0], "_from_testcase", False))

@@ -1,0 +1,287 @@
+"""Row by row what a database transaction means for an event: stored if it commits, gone if it does not."""
+
+import logging
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection, connections, transaction
+from django.test import TestCase
+
+from littlebro import EventQuery, tracker, trackers
+from littlebro.delivery import losses
+from littlebro.models import StoredEvent
+
+
+def use_thread(settings: Any, journal: Path, **more: Any) -> None:
+    """Let the default alias be `thread` into `simple`."""
+    alias = {"TRACKER": "thread", "TRACKER_OPTIONS": {"JOURNAL": str(journal)}, **more}
+    settings.LITTLEBRO = {"default": alias}
+
+
+@pytest.fixture
+def thread(settings: Any, journal: Path) -> None:
+    use_thread(settings, journal)
+
+
+def stored() -> list[str]:
+    """Return the names of all stored events, in their order."""
+    assert tracker.flush(10)
+    return [event.name for event in tracker.events(EventQuery(), limit=1000).events]
+
+
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
+
+
+@pytest.mark.usefixtures("thread")
+def test_commit_stores_and_rollback_does_not() -> None:
+    """An event of a committed transaction is stored, one of a rolled-back transaction never is."""
+    with transaction.atomic():
+        tracker.track_event("kept")
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        tracker.track_event("ghost")
+        raise ZeroDivisionError
+    assert stored() == ["kept"]
+
+
+@pytest.mark.usefixtures("thread")
+def test_nothing_is_in_the_journal_before_the_commit(journal: Path) -> None:
+    """Until the commit the event is not in the journal: a crash leaves no ghost."""
+    with transaction.atomic():
+        tracker.track_event("held")
+        assert not list(journal.rglob("*.*"))
+    assert list(journal.rglob("*.sealed")) or stored() == ["held"]
+
+
+@pytest.mark.usefixtures("thread")
+def test_savepoints() -> None:
+    """A rolled-back savepoint takes its events along, those around and beside it stay."""
+    with transaction.atomic():
+        tracker.track_event("before")
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            tracker.track_event("inside")
+            with transaction.atomic():
+                tracker.track_event("deeper")
+            raise ZeroDivisionError
+        with transaction.atomic():
+            tracker.track_event("beside")
+        tracker.track_event("after")
+    assert stored() == ["before", "beside", "after"]
+
+
+@pytest.mark.usefixtures("thread")
+def test_released_savepoint_of_a_savepoint_that_is_rolled_back() -> None:
+    """Holds of released savepoints follow what surrounds them, whatever was merged before."""
+    with transaction.atomic():
+        for number in range(20):
+            with transaction.atomic():
+                tracker.track_event(f"loop-{number}")
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            for number in range(20):
+                with transaction.atomic():
+                    tracker.track_event(f"ghost-{number}")
+            raise ZeroDivisionError
+        tracker.track_event("last")
+    assert stored() == [*(f"loop-{number}" for number in range(20)), "last"]
+
+
+@pytest.mark.usefixtures("thread")
+def test_a_loop_of_savepoints_makes_few_hooks() -> None:
+    """Thousands of small savepoints share one hold, not one each."""
+    with transaction.atomic():
+        for number in range(500):
+            with transaction.atomic():
+                tracker.track_event(f"loop-{number}")
+        assert len(connection.run_on_commit) <= 3
+    assert len(stored()) == 500
+
+
+@pytest.mark.usefixtures("thread")
+def test_a_hook_of_the_projects_own_that_raises_costs_no_event() -> None:
+    """Django stops at the first on-commit hook that raises; ours has run by then."""
+
+    def broken() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        transaction.on_commit(broken)
+        tracker.track_event("committed")
+    assert stored() == ["committed"]
+
+
+@pytest.mark.usefixtures("thread")
+def test_hooks_of_the_project_run_all_the_same() -> None:
+    """Ours before theirs, theirs in their order."""
+    seen: list[int] = []
+    with transaction.atomic():
+        transaction.on_commit(lambda: seen.append(1))
+        tracker.track_event("a")
+        transaction.on_commit(lambda: seen.append(2))
+        tracker.track_event("b")
+    assert seen == [1, 2]
+    assert stored() == ["a", "b"]
+
+
+@pytest.mark.parametrize(("follow", "expected"), [(True, []), ("default", ["paid"]), ("other", []), (False, ["paid"])])
+def test_on_commit_of_the_alias(settings: Any, journal: Path, follow: Any, expected: list[str]) -> None:
+    """ON_COMMIT follows any open transaction, that of one database, or none."""
+    use_thread(settings, journal, ON_COMMIT=follow)
+    with pytest.raises(ZeroDivisionError), transaction.atomic(using="other"):
+        tracker.track_event("paid")
+        raise ZeroDivisionError
+    assert stored() == expected
+
+
+@pytest.mark.usefixtures("thread")
+def test_two_databases() -> None:
+    """A named database decides alone: the other's rollback does not matter, nor does its commit."""
+    with transaction.atomic(using="other"):
+        with pytest.raises(ZeroDivisionError), transaction.atomic(using="default"):
+            tracker.track_event("follows-other", on_commit="other")
+            tracker.track_event("follows-default", on_commit="default")
+            raise ZeroDivisionError
+        assert stored() == []
+    assert stored() == ["follows-other"]
+
+
+@pytest.mark.usefixtures("thread")
+def test_on_commit_false_records_at_once() -> None:
+    """`on_commit=False` on the call makes an event of a rolled-back transaction stay."""
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        tracker.track_event("attempted", on_commit=False)
+        raise ZeroDivisionError
+    assert stored() == ["attempted"]
+
+
+@pytest.mark.usefixtures("thread")
+def test_no_connection_is_opened() -> None:
+    """Tracking outside a transaction opens no connection in the caller's thread."""
+    for each in connections.all(initialized_only=True):
+        each.close()
+    tracker.track_event("quiet")
+    assert all(each.connection is None for each in connections.all(initialized_only=True))
+    assert stored() == ["quiet"]
+
+
+@pytest.mark.usefixtures("thread")
+async def test_event_loop_records_at_once() -> None:
+    """In an event loop no transaction can be open in this task, so the event is recorded at once."""
+    assert tracker.track_event("from-the-loop") is not None
+    assert (await tracker.atrack_event("awaited")) is not None
+    assert await tracker.aflush(10)
+    page = await tracker.aevents()
+    assert [event.name for event in page.events] == ["from-the-loop", "awaited"]
+
+
+@pytest.mark.usefixtures("thread")
+def test_a_hold_that_cannot_spill_is_counted(journal: Path, caplog: Any) -> None:
+    """Where the journal's folder takes no file, what a long transaction held is counted, and its commit stands."""
+    journal.write_text("a file where the folder should be")
+    with caplog.at_level(logging.CRITICAL), transaction.atomic():
+        StoredEvent.objects.count()
+        for _ in range(2000):
+            tracker.track_event("much", {"text": "x" * 300})
+    assert sum(losses.drain("default").values()) == 2000
+
+
+def test_dummy_is_atomic_with_its_caller(settings: Any) -> None:
+    """`dummy` into `simple` on the same database rolls back and commits with its caller."""
+    settings.LITTLEBRO = {}
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        tracker.track_event("ghost")
+        raise ZeroDivisionError
+    with transaction.atomic():
+        tracker.track_event("kept")
+    assert stored() == ["kept"]
+
+
+def test_an_error_under_dummy_does_not_poison_the_callers_transaction(settings: Any, database_alias: str) -> None:
+    """The backend fails inside the caller's atomic block; the caller's next query still works."""
+    settings.LITTLEBRO = {"default": {"LOCATION": database_alias}}
+    settings.LITTLEBRO_STRICT = False
+    tracker.track_event("warm")
+    with connections[database_alias].cursor() as cursor:
+        cursor.execute("ALTER TABLE littlebro_storedevent RENAME TO littlebro_hidden")
+    try:
+        with transaction.atomic(using=database_alias):
+            assert tracker.track_event("lost") is None
+            assert connections[database_alias].cursor().execute("SELECT 1") is not None
+    finally:
+        with connections[database_alias].cursor() as cursor:
+            cursor.execute("ALTER TABLE littlebro_hidden RENAME TO littlebro_storedevent")
+    assert losses.drain("default") == {"not-stored": 1}
+    assert [event.name for event in trackers["default"].events().events] == ["warm"]
+
+
+class InsideTestCase(TestCase):
+    """Under Django's TestCase nothing commits."""
+
+    def test_held_for_ever_and_capture_works(self) -> None:
+        """captureOnCommitCallbacks sees our hold at its place, and the project's own callback once."""
+        with self.settings(LITTLEBRO={"default": {"TRACKER": "thread", "TRACKER_OPTIONS": {"JOURNAL": "/nowhere/j"}}}):
+            transaction.on_commit(lambda: None)
+            with self.captureOnCommitCallbacks() as callbacks:
+                tracker.track_event("never")
+            assert len(callbacks) == 1
+
+
+MUCH = """
+import os, resource, sys, django
+from django.conf import settings
+settings.configure(
+    SECRET_KEY="x", USE_TZ=True, INSTALLED_APPS=["littlebro"],
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": sys.argv[1] + "/db.sqlite3"}},
+    LITTLEBRO={"default": {"TRACKER": "thread", "BACKEND": "memory", "TRACKER_OPTIONS": {"JOURNAL": sys.argv[1] + "/journal"}}},
+)
+django.setup()
+from django.db import transaction
+from littlebro import tracker
+from littlebro.delivery.courier import Courier
+Courier.start = lambda self: None  # deliver nothing: memory of this process is what is measured
+params = {f"key_{i}": "value %d abcdefgh" % i for i in range(10)}
+tracker.track_event("warm", params)
+with transaction.atomic():
+    tracker.track_event("first", params)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(200_000):
+        tracker.track_event("much", params)
+    if len(sys.argv) > 2:
+        os.kill(os.getpid(), 9)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+os._exit(0)
+"""
+
+
+def run_much(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("COV", "DJANGO"))}
+    command = [sys.executable, "-c", textwrap.dedent(MUCH), str(folder), *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+def lines_in(folder: Path) -> int:
+    """Return how many events lie in the segments of a journal."""
+    files = [path for path in folder.rglob("*") if path.suffix in {".active", ".sealed"}]
+    return sum(path.read_bytes().count(b'"name":"') for path in files)
+
+
+@pytest.mark.slow
+def test_200_000_events_in_one_transaction(tmp_path: Path) -> None:
+    """A long transaction spills to a file without a name: memory stays below 30 MB, and nothing is lost."""
+    done = run_much(tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 30 * 1024  # KiB
+    assert lines_in(tmp_path / "journal") == 200_002
+
+
+@pytest.mark.slow
+def test_a_spilled_hold_dies_with_its_process(tmp_path: Path) -> None:
+    """Killed before its commit, a transaction leaves nothing that anybody could adopt."""
+    done = run_much(tmp_path, "die")
+    assert done.returncode == -9
+    assert lines_in(tmp_path / "journal") == 1
+
+
