@@ -46,11 +46,15 @@ def lost(reason: str) -> int:
     return losses.pending("default").get(reason, 0)
 
 
-async def get(path: str, *, loop: bool, **headers: str) -> Any:
+async def get(path: str, *, loop: bool, visitor: str = "", **headers: str) -> Any:
     """Ask for a page through the async handler or the sync one; return the response."""
+    cookies = {"visitor": visitor} if visitor else {}
     if loop:
-        return await AsyncClient(raise_request_exception=False).get(path, headers=headers)
+        aclient = AsyncClient(raise_request_exception=False)
+        aclient.cookies.load(cookies)
+        return await aclient.get(path, headers=headers)
     client = Client(raise_request_exception=False)
+    client.cookies.load(cookies)
     return await asyncio.to_thread(lambda: client.get(path, headers=headers))
 
 
@@ -269,7 +273,7 @@ async def test_anonymous_cookie(loop: bool) -> None:
     assert not cookie["secure"]
     assert "Cookie" in response["Vary"]
     assert {event.anonymous_id for event in stored()} == {cookie.value}
-    again = await get("/", loop=loop, cookie=f"visitor={cookie.value}")
+    again = await get("/", loop=loop, visitor=cookie.value)
     assert not again.cookies
     assert len(stored()) == 3
     assert {event.anonymous_id for event in stored()} == {cookie.value}
