@@ -88,19 +88,29 @@ class Summary:
         )
 
     def __str__(self) -> str:
-        rows = [
-            ("requests made", self.requests, ""),
-            ("events tracked", sum(self.tracked.values()), _by_name(self.tracked)),
-            ("events stored", sum(self.stored.values()), _by_name(self.stored)),
-        ]
-        if self.others:
-            rows.append(("events of others", self.others, "yours, if you looked around in the shop"))
-        rows += [(f"lost: {reason}", number, "") for reason, number in self.lost.items()]
+        counts = {
+            "requests made": self.requests,
+            "events tracked": sum(self.tracked.values()),
+            "events stored": sum(self.stored.values()),
+            **{f"lost, {reason}": number for reason, number in self.lost.items()},
+        }
+        names = sorted({*self.tracked, *self.stored}, key=lambda name: -self.tracked.get(name, 0))
+        width = max(map(len, (*counts, *names)))
         lines = [f"Summary of {self.seconds:.1f} seconds"]
-        lines += [f"  {what:<17}{number:>9,}   {more}".rstrip() for what, number, more in rows]
+        lines += [f"  {what:<{width}}{number:>10,}" for what, number in counts.items()]
+        lines += ["", f"  {'by name':<{width}}{'tracked':>10}{'stored':>10}"]
+        lines += [
+            f"  {name:<{width}}{self.tracked.get(name, 0):>10,}{self.stored.get(name, 0):>10,}"
+            for name in names
+        ]
+        lines.append("")
+        if self.others:
+            lines.append(
+                f"  Besides, {self.others:,} events of other people: yours, if you looked around in the shop."
+            )
         if self.waiting:
-            lines.append(f"  still in the journal: {self.waiting}")
-        lines += [f"  trouble: {what}" for what in self.troubles]
+            lines.append(f"  Still in the journal: {self.waiting}")
+        lines += [f"  Trouble: {what}" for what in self.troubles]
         lines.append(f"  {self._verdict()}")
         return "\n".join(lines)
 
@@ -113,7 +123,3 @@ class Summary:
             if self.tracked.get(name, 0) != self.stored.get(name, 0)
         ]
         return f"They do NOT agree: {', '.join(apart) or 'see the troubles above'}."
-
-
-def _by_name(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {number:,}" for name, number in Counter(counts).most_common())

@@ -79,7 +79,13 @@ DATABASES: dict[str, dict[str, Any]] = {
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
-LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+# Events come several a second, which the formats of a language would not show.
+USE_I18N = False
+DATETIME_FORMAT = "Y-m-d H:i:s"
+# All that is served from 127.0.0.1 shares its cookies, whatever the port: leave those of the user's projects alone.
+SESSION_COOKIE_NAME = "littlebro_demo_session"
+CSRF_COOKIE_NAME = "littlebro_demo_csrf"
 
 LOGIN_URL = "log-in"
 LOGIN_REDIRECT_URL = "front"
@@ -94,5 +100,6 @@ LITTLEBRO = {
         "TRACKER_OPTIONS": {"JOURNAL": str(FOLDER / "journal")},
     },
 }
+LITTLEBRO_ANONYMOUS_COOKIE = "littlebro_demo_visitor"
 # Looking at the events should not make more of them.
 LITTLEBRO_MIDDLEWARE_IGNORE = ["/admin/"]
