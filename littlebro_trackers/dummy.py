@@ -36,6 +36,8 @@ class Tracker(JournalTracker):
         """Deliver the event; from a running event loop, through a helper thread (Django refuses ORM calls there)."""
         if asyncio._get_running_loop() is None:  # noqa: SLF001 - no exception on the way
             return self._deliver_now(built)
+        with ThreadPoolExecutor(1, thread_name_prefix="littlebro-dummy") as helper:
+            stored = helper.submit(contextvars.copy_context().run, self._deliver_and_close, built).result()
         if not self._warned:
             self._warned = True
             message = (
@@ -43,8 +45,7 @@ class Tracker(JournalTracker):
                 "use `await tracker.atrack_event(...)` there."
             )
             warnings.warn(message, RuntimeWarning, stacklevel=4)
-        with ThreadPoolExecutor(1, thread_name_prefix="littlebro-dummy") as helper:
-            return helper.submit(contextvars.copy_context().run, self._deliver_and_close, built).result()
+        return stored
 
     async def arecord(self, built: Built, on_commit: bool | str | None) -> bool:
         """See record()."""

@@ -223,10 +223,13 @@ class InsideTestCase(TestCase):
     def test_held_for_ever_and_capture_works(self) -> None:
         """captureOnCommitCallbacks sees our hold at its place, and the project's own callback once."""
         with self.settings(LITTLEBRO={"default": {"TRACKER": "thread", "TRACKER_OPTIONS": {"JOURNAL": "/nowhere/j"}}}):
-            transaction.on_commit(lambda: None)
-            with self.captureOnCommitCallbacks() as callbacks:
+            seen: list[int] = []
+            transaction.on_commit(lambda: seen.append(1))
+            with self.captureOnCommitCallbacks(execute=True) as callbacks:
                 tracker.track_event("never")
-            assert len(callbacks) == 1
+                transaction.on_commit(lambda: seen.append(2))
+            assert len(callbacks) == 2
+            assert seen == [2]
 
 
 MUCH = """

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
 
 from littlebro.conf.defaults import ALIAS_OPTIONS, GLOBAL_SETTINGS
 
@@ -26,6 +27,7 @@ __all__ = [
     "strict",
 ]
 
+_values: Final[dict[str, Any]] = {}
 _ALIAS = re.compile(r"[A-Za-z0-9_-]{1,64}")
 COLLECTION: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -56,7 +58,19 @@ def is_ours(name: str) -> bool:
 
 def setting(name: str) -> Any:
     """Return the global setting `name`, or its default where the project does not set it."""
-    return getattr(settings, name, GLOBAL_SETTINGS[name].default)
+    try:
+        return _values[name]
+    except KeyError:
+        # Django looks a missing setting up anew each time, at 2 µs; a request asks for five of them.
+        value = _values[name] = getattr(settings, name, GLOBAL_SETTINGS[name].default)
+        return value
+
+
+def _forget_value(*, setting: str, **_: Any) -> None:
+    _values.pop(setting, None)
+
+
+setting_changed.connect(_forget_value, dispatch_uid="littlebro.conf")
 
 
 def strict() -> bool:
