@@ -25,7 +25,7 @@ from littlebro.storage import BaseBackend, SaveResult
 from littlebro_backends.simple_faults import refusal
 from littlebro_backends.simple_order import rows_as_stored
 from littlebro_backends.simple_reading import Table
-from littlebro_backends.simple_writing import WRITERS, chunks
+from littlebro_backends.simple_writing import WRITERS, chunks, writing_cursor
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -81,7 +81,7 @@ class Backend(BaseBackend):
 
     def _write_part(self, connection: BaseDatabaseWrapper, part: Sequence[Event]) -> SaveResult:
         write = WRITERS[connection.vendor]
-        with connection.cursor() as cursor:
+        with writing_cursor(connection) as cursor:
             try:
                 stored, duplicates = write(cursor, connection.ops.quote_name(self._name), part)
             except _UNENCODABLE as error:

@@ -12,13 +12,17 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from littlebro.events.event import Event
 
-__all__ = ["ADVISORY_LOCK", "WRITERS", "chunks"]
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.db.backends.utils import CursorWrapper
+
+__all__ = ["ADVISORY_LOCK", "WRITERS", "chunks", "writing_cursor"]
 
 Outcome = tuple[int, int | None]
 
@@ -62,16 +66,23 @@ _LARGE: Final = 1e16
 _encode: Final = msgspec.json.encode
 
 
-class Cursor(Protocol):
-    """What is used of Django's cursor."""
+def writing_cursor(connection: BaseDatabaseWrapper) -> CursorWrapper:
+    """Open the cursor to write with: on PostgreSQL one that hands the batch over as a parameter.
 
-    rowcount: int
+    Django's own quotes parameters into the statement, unless a setting says otherwise: another sixth of the time.
+    """
+    if connection.vendor != "postgresql":
+        return connection.cursor()
+    from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
-    def execute(self, sql: str, params: Sequence[Any] = ...) -> Any:
-        """Run one statement."""
+    if not is_psycopg3:
+        return connection.cursor()
+    from psycopg import Cursor
 
-    def executemany(self, sql: str, param_list: Sequence[Sequence[Any]]) -> Any:
-        """Run one statement for many rows."""
+    connection.ensure_connection()
+    connection.validate_thread_sharing()
+    make = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
+    return make(Cursor(connection.connection))
 
 
 def chunks(events: Sequence[Event]) -> list[Sequence[Event]]:
@@ -81,7 +92,7 @@ def chunks(events: Sequence[Event]) -> list[Sequence[Event]]:
     return [events[start : start + CHUNK_EVENTS] for start in range(0, len(events), CHUNK_EVENTS)]
 
 
-def _write_postgresql(cursor: Cursor, table: str, events: Sequence[Event]) -> Outcome:
+def _write_postgresql(cursor: CursorWrapper, table: str, events: Sequence[Event]) -> Outcome:
     """Send the batch as one JSON text, which is as fast as COPY and can skip what is there."""
     encoded = _encode(events)
     if len(encoded) > CHUNK_BYTES and len(events) > 1:
@@ -95,18 +106,18 @@ def _write_postgresql(cursor: Cursor, table: str, events: Sequence[Event]) -> Ou
     return cursor.rowcount, len(events) - cursor.rowcount
 
 
-def _write_sqlite(cursor: Cursor, table: str, events: Sequence[Event]) -> Outcome:
+def _write_sqlite(cursor: CursorWrapper, table: str, events: Sequence[Event]) -> Outcome:
     cursor.executemany(_SQLITE.format(table=table), _rows(events))
     return cursor.rowcount, len(events) - cursor.rowcount
 
 
-def _write_mysql(cursor: Cursor, table: str, events: Sequence[Event]) -> Outcome:
+def _write_mysql(cursor: CursorWrapper, table: str, events: Sequence[Event]) -> Outcome:
     """Write through the driver's many-row INSERT; Django sets FOUND_ROWS, so duplicates cannot be told."""
     cursor.executemany(_MYSQL.format(table=table), _rows(events))
     return len(events), None
 
 
-WRITERS: Final[Mapping[str, Callable[[Cursor, str, Sequence[Event]], Outcome]]] = {
+WRITERS: Final[Mapping[str, Callable[["CursorWrapper", str, Sequence[Event]], Outcome]]] = {
     "postgresql": _write_postgresql,
     "sqlite": _write_sqlite,
     "mysql": _write_mysql,
