@@ -122,4 +122,4 @@ class Summary:
             for name in sorted({*self.tracked, *self.stored})
             if self.tracked.get(name, 0) != self.stored.get(name, 0)
         ]
-        return f"They do NOT agree: {', '.join(apart) or 'see the troubles above'}."
+        return f"They do NOT agree: {', '.join(apart) or 'see above'}."

@@ -8,9 +8,11 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from littlebro.demo.browser import Address
@@ -20,6 +22,7 @@ __all__ = ["Server", "ServerMissing", "demand", "listen"]
 _LOG_LINES = 15
 # More than the server's own grace for requests under way and than the tracker's for its journal.
 _STOP_SECONDS = 25.0
+_WORKER_SECONDS = 5.0
 
 
 class ServerMissing(Exception):
@@ -86,8 +89,9 @@ class Server:
         return self._process.poll() is not None
 
     def last_words(self) -> str:
-        """Return the last lines of the server's log."""
-        return "\n".join(self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:])
+        """Return how it ended, and the last lines of its log."""
+        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return "\n".join([f"exit code {self._process.poll()}", *lines[-_LOG_LINES:]])
 
     def stop(self) -> None:
         """Ask it to finish what it is doing and to end; make it end if it has not within its time."""
@@ -102,3 +106,17 @@ class Server:
             self._process.kill()
             self._process.wait()
             self._process.stdin.close()
+            self._end_workers()
+
+    def _end_workers(self) -> None:
+        """See to it that no worker outlives the server and writes into a folder that is removed.
+
+        Workers whose server was killed notice within a second or two. They share its process group, which
+        exists as long as one of them does.
+        """
+        end = time.monotonic() + _WORKER_SECONDS
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            while time.monotonic() < end:
+                os.killpg(self._process.pid, 0)
+                time.sleep(0.05)
+            os.killpg(self._process.pid, signal.SIGKILL)

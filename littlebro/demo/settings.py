@@ -80,9 +80,7 @@ DATABASES: dict[str, dict[str, Any]] = {
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 TIME_ZONE = "UTC"
-# Events come several a second, which the formats of a language would not show.
-USE_I18N = False
-DATETIME_FORMAT = "Y-m-d H:i:s"
+LANGUAGE_CODE = "en"
 # All that is served from 127.0.0.1 shares its cookies, whatever the port: leave those of the user's projects alone.
 SESSION_COOKIE_NAME = "littlebro_demo_session"
 CSRF_COOKIE_NAME = "littlebro_demo_csrf"

@@ -52,16 +52,12 @@ class Show:
         self._crowd.start()
         self._watch(stop, None if seconds is None else opened + seconds)
         self._screen.say("Closing the shop …")
-        alive = not self._server.ended
+        died = f"the server ended by itself: {self._server.last_words()}" if self._server.ended else ""
         self._crowd.stop()
         self._server.stop()
         waiting = _deliver()
         self._stored.look()
-        if not alive:
-            self._crowd.ledger.trouble(
-                f"the server ended by itself; its last words:\n{self._server.last_words()}"
-            )
-        summary = self._reckon(time.monotonic() - opened, waiting)
+        summary = self._reckon(time.monotonic() - opened, waiting, [died] if died else [])
         self._screen.say(str(summary))
         return 0 if summary.agrees else 1
 
@@ -91,7 +87,7 @@ class Show:
                 )
             self._screen.live(live_line(self._stored))
 
-    def _reckon(self, seconds: float, waiting: str) -> Summary:
+    def _reckon(self, seconds: float, waiting: str, troubles: list[str]) -> Summary:
         ledger, stored = self._crowd.ledger, self._stored
         return Summary(
             seconds=seconds,
@@ -100,7 +96,7 @@ class Show:
             stored=dict(stored.theirs),
             others=stored.total - stored.theirs.total(),
             lost=losses(),
-            troubles=ledger.troubles,
+            troubles=[*troubles, *ledger.troubles],
             waiting=waiting,
         )
 

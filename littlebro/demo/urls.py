@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.contrib.auth.views import LoginView, LogoutView
+from django.contrib.auth.views import LogoutView
 from django.urls import path
 
 from littlebro.demo import views
@@ -18,7 +18,7 @@ urlpatterns = [
     path("basket/remove/<slug:slug>/", views.basket_remove, name="basket-remove"),
     path("checkout/", views.checkout, name="checkout"),
     path("thanks/<slug:order>/", views.thanks, name="thanks"),
-    path("log-in/", LoginView.as_view(template_name="shop/log_in.html"), name="log-in"),
+    path("log-in/", views.LogIn.as_view(), name="log-in"),
     path("log-out/", LogoutView.as_view(), name="log-out"),
     path("admin/", admin.site.urls),
 ]

@@ -1,7 +1,7 @@
 """The shop's pages, and what they say happened in them.
 
 Shows the doors of littlebro as a project would use them: the middleware (in the settings) sees every page, the
-decorator marks views, `tracker.track_event` tells what only the code knows, a signal tells of log-ins.
+decorator marks views, and `tracker.track_event` tells what only the code knows.
 Knows no tracker and no backend: which ones are used is a matter of the settings.
 """
 
@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.signals import user_logged_in
-from django.dispatch import receiver
+from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.views import LoginView
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST, require_safe
@@ -131,10 +131,16 @@ def thanks(request: HttpRequest, order: str) -> HttpResponse:
     return render(request, "shop/thanks.html", {"order": order})
 
 
-@receiver(user_logged_in)
-def _tell_of_log_in(request: HttpRequest, user: Any, **_: Any) -> None:
-    """Track who logged in; the request is given by name because its user has just changed."""
-    tracker.track_event("logged-in", user=user, request=request)
+class LogIn(LoginView):
+    """Log a customer in; who that is, the event takes from the request."""
+
+    template_name = "shop/log_in.html"
+
+    def form_valid(self, form: AuthenticationForm) -> HttpResponse:
+        """Let in whoever gave the right password."""
+        response = super().form_valid(form)
+        tracker.track_event("logged-in")
+        return response
 
 
 def _product(slug: str) -> Product:
