@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Backend"]
 
-_PAGES: Final = (100, 1_000)  # rows of the first chunk and of those that follow
+_PAGES: Final = (128, 1_000)  # rows of the first chunk and of those that follow
 _order: Final = attrgetter("collection", "id")
 _UNENCODABLE: Final = (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError)
 

@@ -79,10 +79,11 @@ def writing_cursor(connection: BaseDatabaseWrapper) -> CursorWrapper:
         return connection.cursor()
     from psycopg import Cursor
 
+    connection.close_if_health_check_failed()
     connection.ensure_connection()
     connection.validate_thread_sharing()
     make = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
-    return make(Cursor(connection.connection))
+    return make(Cursor(connection.connection))  # type: ignore[arg-type]
 
 
 def chunks(events: Sequence[Event]) -> list[Sequence[Event]]:
@@ -117,7 +118,7 @@ def _write_mysql(cursor: CursorWrapper, table: str, events: Sequence[Event]) -> 
     return len(events), None
 
 
-WRITERS: Final[Mapping[str, Callable[["CursorWrapper", str, Sequence[Event]], Outcome]]] = {
+WRITERS: Final[Mapping[str, Callable[[CursorWrapper, str, Sequence[Event]], Outcome]]] = {
     "postgresql": _write_postgresql,
     "sqlite": _write_sqlite,
     "mysql": _write_mysql,

@@ -24,7 +24,7 @@ TABLE = "littlebro_storedevent"
 
 
 def make(**fields: Any) -> Event:
-    given = {
+    given: dict[str, Any] = {
         "id": new_id(),
         "name": "seen",
         "timestamp": NOON,
@@ -41,14 +41,14 @@ def backend(database_alias: str) -> simple.Backend:
 
 
 @contextmanager
-def in_thread(work: Callable[[], None]) -> Iterator[threading.Thread]:
+def in_thread(work: Callable[[], object]) -> Iterator[threading.Thread]:
     """Run `work` in a thread with connections of its own, closed at its end; its exception is raised here."""
     errors: list[BaseException] = []
 
     def run() -> None:
         try:
             work()
-        except BaseException as error:  # noqa: BLE001 - raised by the test's own thread
+        except BaseException as error:
             errors.append(error)
         finally:
             connections.close_all()
@@ -95,6 +95,13 @@ class TestTransactions:
             backend.save_many([*events, make(id="99999", name=None)])
         assert backend.count(EventQuery()) == 0
         assert backend.save_many(events).stored == 4_100
+
+    def test_large_events_go_in_several_statements(self, backend: simple.Backend) -> None:
+        """A statement stays below what a server takes, whatever the size of the events."""
+        events = [make(params={"text": "x" * 30_000, "n": n}) for n in range(400)]
+        result = backend.save_many([*events, events[0]])
+        assert result.stored == (400 if result.duplicates == 1 else 401)
+        assert sorted(event.params["n"] for event in backend.scan(EventQuery())) == list(range(400))
 
     def test_overlapping_batches_do_not_deadlock(self, backend: simple.Backend) -> None:
         """Workers that store the same events in whatever order each see theirs stored, once."""
@@ -189,7 +196,7 @@ class TestErrors:
             backend.ping,
         ):
             ((pid,),) = sql(backend.using, ask)
-            with in_thread(lambda pid=pid: sql(backend.using, kill, pid) and None):  # type: ignore[misc]
+            with in_thread(partial(sql, backend.using, kill, pid)):
                 pass
             time.sleep(0.05)
             with pytest.raises(DatabaseError):
