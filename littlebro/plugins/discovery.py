@@ -140,14 +140,14 @@ def _attribute(module: Any, path: str) -> Any:
     return found
 
 
-def extra_for(missing: str | None, dist: Distribution | None, part: str = "") -> str | None:
+def extra_for(missing: str, dist: Distribution | None, part: str = "") -> str | None:
     """Return the requirement to install for a library that an import missed, as "package[extra]", or None.
 
     `missing` is the name of the module not found, `dist` the package whose part wanted it. The library is looked
     for among the package's extras; failing that, an extra that bears the name of the `part` is taken (a library
     is not always imported by the name it is installed by).
     """
-    if not missing or dist is None:
+    if dist is None:
         return None
     wanted = _normal(missing.partition(".")[0])
     try:

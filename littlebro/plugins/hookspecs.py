@@ -151,8 +151,8 @@ def littlebro_enrich_stored(alias: str, event: Event) -> Mapping[str, Any] | Non
     :param event: a copy of the event as it was accepted. There is no request here.
     :returns: a mapping of text keys to JSON values, merged into ``event.context``. None adds nothing.
 
-    Conflicts and errors are as in ``littlebro_enrich_event``: the first plugin wins, a failing one adds nothing, and
-    both are counted. What was added is redacted and validated before it is stored.
+    Conflicts are settled as in ``littlebro_enrich_event``: the first plugin wins. An implementation that raises, or
+    returns anything else, adds nothing and is counted. What was added is redacted and validated before it is stored.
     """
 
 

@@ -141,8 +141,7 @@ def _after_fork() -> None:
     _loading = False
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _load() -> Hooks:
@@ -182,6 +181,8 @@ def _candidates() -> Iterator[_Candidate]:
         point = next((point for point in points if target(point.value) == target(path)), None)
         package = package_of(point or home_of(path))
         name = point.name if point is not None and point.name not in names else path
+        if point is None and any(other.name == path for other in points):
+            name = f"{path} (listed)"  # the bare name is the installed plugin's
         names.append(name)
         yield _Candidate(name, path, point, package, hint=_hint(path, points))
     rest = [point for point in points if target(point.value) not in targets]

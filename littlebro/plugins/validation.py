@@ -82,6 +82,8 @@ def check_plugin(plugin: object) -> tuple[str, ...]:
             continue
         if options is None:
             message = f"{name} is not marked with @littlebro.hookimpl, so that it would never be called"
+            if inner is not value and _options(value) is not None:
+                message = f"{name} has its @hookimpl above @{type(value).__name__}; write it below"
             raise PluginError(message)
         _check_kind(plugin, name, inner, options)
         _check_arguments(spec, getattr(plugin, name), name)
@@ -118,7 +120,7 @@ def _spec_of(name: str, options: Mapping[str, Any] | None) -> Spec | None:
     raise PluginError(message)
 
 
-def _check_kind(plugin: object, name: str, function: object, options: Mapping[str, Any]) -> None:
+def _check_kind(plugin: object, name: str, function: Any, options: Mapping[str, Any]) -> None:
     """Refuse what is no plain function: the core calls implementations one by one and awaits none."""
     if options.get("hookwrapper") or options.get("wrapper"):
         message = f"{name} is a wrapper (hookwrapper or wrapper in @hookimpl); littlebro calls no wrappers"
@@ -140,22 +142,25 @@ def _check_kind(plugin: object, name: str, function: object, options: Mapping[st
             raise PluginError(message)
 
 
-def _signature(function: object) -> str:
-    try:
-        parameters = inspect.signature(function).parameters  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return "(...)"
-    return f"({', '.join(str(item.replace(annotation=_Parameter.empty)) for item in parameters.values())})"
+def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    if sys.version_info >= (
+        3,
+        14,
+    ):  # pragma: no cover - there, annotations for type checkers alone fail if evaluated
+        from annotationlib import Format  # noqa: PLC0415 - not to be had before
+
+        return inspect.signature(function, annotation_format=Format.FORWARDREF).parameters
+    return inspect.signature(function).parameters
+
+
+def _signature(function: Callable[..., Any]) -> str:
+    bare = [item.replace(annotation=_Parameter.empty) for item in _parameters(function).values()]
+    return str(inspect.Signature(bare))
 
 
 def _check_arguments(spec: Spec, function: Callable[..., Any], name: str) -> None:
-    try:
-        parameters = inspect.signature(function).parameters
-    except (TypeError, ValueError) as error:
-        message = f"{name} has no readable signature: {error}"
-        raise PluginError(message) from error
     written = f"{name}{_signature(function)}"
-    for parameter in parameters.values():
+    for parameter in _parameters(function).values():
         if parameter.kind in (_Parameter.VAR_POSITIONAL, _Parameter.VAR_KEYWORD):
             continue
         # An argument with a default may belong to a later littlebro: arguments are only ever added.
@@ -180,7 +185,7 @@ def adapt(spec: Spec, function: Callable[..., Any]) -> Callable[..., Any]:
 
     Unlike pluggy, gives a declared argument that has a default as well, and all that remain to ``**kwargs``.
     """
-    parameters = inspect.signature(function).parameters.values()
+    parameters = _parameters(function).values()
     by_place = [
         p.name for p in parameters if p.kind is _Parameter.POSITIONAL_ONLY and p.name in spec.arguments
     ]
