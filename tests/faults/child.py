@@ -1,0 +1,265 @@
+"""The programs that run in processes of their own: `python -m tests.faults.child NAME ARGUMENTS`.
+
+Each tracks under the settings of its trial and enters what was accepted in the ledger. What it has to tell
+it prints as one JSON object, its last line.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import django
+from django.conf import settings
+
+__all__ = ["main", "track"]
+
+_PARAMS: Final[dict[str, Any]] = {
+    "path": "/shop/basket/", "product": 4711, "price": 19.99, "currency": "EUR", "quantity": 2,
+    "discount": None, "member": True, "campaign": "spring", "variant": "blue", "position": 3,
+}  # fmt: skip
+_ledger = -1
+_refused = 0
+
+
+def track(name: str, *, filling: str = "") -> bool:
+    """Track one event and enter it in the ledger; return whether it was accepted."""
+    global _refused
+    from littlebro import tracker
+
+    event = tracker.track_event(name, {**_PARAMS, "filling": filling} if filling else _PARAMS)
+    if event is None:
+        _refused += 1
+        return False
+    enter(event.id)
+    return True
+
+
+def enter(event_id: str) -> None:
+    """Write an id into the ledger; like the journal's, the line outlives this process."""
+    global _ledger
+    if _ledger < 0:
+        _ledger = os.open(settings.WORLD["ledger"], os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    os.write(_ledger, event_id.encode() + b"\n")
+
+
+def tell(**facts: Any) -> None:
+    """Print facts as one line of JSON."""
+    print(json.dumps(facts), flush=True)
+
+
+def pause() -> None:
+    """Wait until the trial writes a line, or ends."""
+    sys.stdin.readline()
+
+
+def tick() -> None:
+    """Track until killed."""
+    while True:
+        track("tick")
+
+
+def nursery() -> None:
+    """Bear a process that tracks until killed for each line read: the imports are paid for once."""
+    while sys.stdin.readline():
+        child = os.fork()
+        if child == 0:
+            tick()
+        tell(child=child)
+        os.waitpid(child, 0)
+
+
+def some(n: str, end: str = "return") -> None:
+    """Track `n` events and end: by ``return``, ``os._exit``, or ``sys.exit``; without a flush."""
+    for _ in range(int(n)):
+        track("some")
+    if end == "os._exit":
+        os._exit(0)
+    elif end == "sys.exit":
+        sys.exit(0)
+
+
+def wait_for(n: str) -> None:
+    """Track `n` events, say so, and wait for a line; then track `n` more, and so on until told to end."""
+    while True:
+        accepted = sum(track("step") for _ in range(int(n)))
+        tell(accepted=accepted, refused=_refused)
+        if sys.stdin.readline().strip() in {"", "end"}:
+            return
+
+
+def fork_and_live() -> None:
+    """Fork after the first events; both track; the child then lives on, waiting for a line."""
+    for _ in range(10):
+        track("before")
+    child = os.fork()
+    if child == 0:
+        for _ in range(20):
+            track("child")
+        tell(child=os.getpid())
+        pause()
+        return
+    for _ in range(20):
+        track("parent")
+    tell(parent=os.getpid())
+    time.sleep(60)
+
+
+def threads_and_forks(children: str) -> None:
+    """Fork again and again while two threads track flat out and a courier delivers; children live on."""
+    for _ in range(2):
+        threading.Thread(target=tick, daemon=True).start()
+    born = []
+    for _ in range(int(children)):
+        time.sleep(0.03)
+        child = os.fork()
+        if child == 0:
+            for _ in range(30):
+                track("child")
+            signal.pause()  # until the trial has looked
+            os._exit(0)
+        born.append(child)
+    time.sleep(0.1)
+    tell(children=born)
+    time.sleep(60)
+
+
+def signals(seconds: str, period: str) -> None:
+    """Track flat out while a signal handler tracks too; flush now and then, as a command might."""
+    from littlebro import tracker
+
+    handled = 0
+
+    def handler(_number: int, _frame: object) -> None:
+        nonlocal handled
+        handled += 1
+        track("signal")
+
+    track("main")  # the first call imports and builds for longer than a period: handlers would only nest
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, float(period), float(period))
+    end = time.monotonic() + float(seconds)
+    rounds = 1
+    while time.monotonic() < end:
+        track("main")
+        rounds += 1
+        if rounds % 2000 == 0:
+            tracker.flush(0.02)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    tell(handled=handled, rounds=rounds, refused=_refused)
+
+
+def paced(seconds: str, gap: str, size: str = "0") -> None:
+    """Track with `gap` seconds between two calls, each timed; print what callers felt, and what is uncounted."""
+    from littlebro import trackers
+    from littlebro.delivery import losses
+
+    times: list[float] = []
+    accepted = raised = 0
+    pages = _memory()
+    filling = "x" * int(size)
+    clock = time.perf_counter
+    end = time.monotonic() + float(seconds)
+    tell(ready=True)
+    while time.monotonic() < end:
+        start = clock()
+        try:
+            taken = track("paced", filling=filling)
+        except Exception:
+            raised += 1
+            taken = False
+        times.append(clock() - start)
+        accepted += taken
+        time.sleep(float(gap))
+    grown = _memory() - pages
+    trackers["default"].close()
+    times.sort()
+    tell(
+        calls=len(times), accepted=accepted, raised=raised, refused=len(times) - accepted,
+        p999=times[int(len(times) * 0.999)] * 1000, longest=times[-1] * 1000,
+        pending=losses.pending("default"), grown=grown,
+    )  # fmt: skip
+
+
+def _memory() -> float:
+    """Return the peak memory of this process in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def upkeep() -> None:
+    """Adopt and deliver, as ``manage.py littlebro upkeep`` does."""
+    from littlebro import trackers
+
+    tell(**trackers["default"].upkeep())
+
+
+def repeat_upkeep(n: str) -> None:
+    """Wait for a line, then adopt and deliver again and again: one of several that compete."""
+    from littlebro import trackers
+
+    tell(ready=True)
+    pause()
+    adopted = delivered = 0
+    for _ in range(int(n)):
+        done = trackers["default"].upkeep()
+        adopted += done["adopted"]
+        delivered += done["delivered"]
+    tell(adopted=adopted, delivered=delivered)
+
+
+def migrate() -> None:
+    """Make the tables."""
+    from django.core.management import call_command
+
+    call_command("migrate", verbosity=0, interactive=False)
+
+
+def respect_modes() -> None:
+    """Give up root's right to pass over file modes, so that a read-only folder is one."""
+    if os.geteuid() == 0:
+        libc = ctypes.CDLL(None, use_errno=True)
+        header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this thread
+        data = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable, twice
+        if libc.capget(header, data):
+            raise OSError(ctypes.get_errno(), "capget")
+        data[0] &= ~0b110  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        if libc.capset(header, data):
+            raise OSError(ctypes.get_errno(), "capset")
+
+
+PROGRAMS: Final[dict[str, Callable[..., None]]] = {
+    program.__name__: program
+    for program in (
+        tick, nursery, some, wait_for, fork_and_live, threads_and_forks, signals, paced, upkeep, repeat_upkeep, migrate
+    )
+}  # fmt: skip
+
+
+@contextlib.contextmanager
+def quiet_interrupts() -> Iterator[None]:
+    """End without a traceback when the trial's terminal is interrupted."""
+    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
+        yield
+
+
+def main(name: str, *arguments: str) -> None:
+    """Run one program."""
+    if os.environ.get("FAULTS_RESPECT_MODES"):
+        respect_modes()
+    django.setup()
+    with quiet_interrupts():
+        PROGRAMS[name](*arguments)
+
+
+if __name__ == "__main__":
+    # One module, not two: the pages of the site import it by its name.
+    from tests.faults import child
+
+    child.main(*sys.argv[1:])

@@ -1,0 +1,1 @@
+"""A Django project of four files, for the processes and servers of the trials."""
