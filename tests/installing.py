@@ -1,4 +1,7 @@
-"""Packages that are installed for one test: real folders on the path, with the metadata that pip would write."""
+"""Packages that are installed for one test: real folders on the path, with the metadata that pip would write.
+
+And two ways of looking at what the hook manager made of them.
+"""
 
 import sys
 import tomllib
@@ -6,10 +9,24 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
+from littlebro.plugins.manager import Hooks
+
 BROKEN = Path(__file__).parent / "plugins_broken"
+
+# The type of pytest-django's `settings`, which bears another name in each of its releases.
+Settings = Any
+
+ENRICHER = """
+    from littlebro import hookimpl
+
+    @hookimpl
+    def littlebro_enrich_event(alias, event, request):
+        return {__name__: alias}
+"""
 
 EntryPoints = Mapping[str, Mapping[str, str]]
 
@@ -75,3 +92,13 @@ def new_site(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     for name in set(sys.modules) - before:
         if (getattr(sys.modules[name], "__file__", None) or "").startswith((str(folder.parent), str(BROKEN))):
             del sys.modules[name]
+
+
+def enrich(found: Hooks) -> list[Any]:
+    """Call every enricher as the pipeline does: with all arguments of the hook."""
+    return [impl.function(alias="default", event=None, request=None) for impl in found.enrich_event]
+
+
+def reasons(found: Hooks) -> dict[str, str]:
+    """Return why each plugin that failed did."""
+    return {failure.plugin: failure.reason for failure in found.failures}
