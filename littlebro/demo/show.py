@@ -20,6 +20,7 @@ from littlebro.demo.visitors import Crowd
 __all__ = ["Show"]
 
 _SECONDS_BETWEEN_LOOKS = 0.5
+_OPENING_SECONDS = 60.0
 _DELIVERY_SECONDS = 20.0
 
 
@@ -48,8 +49,8 @@ class Show:
     def run(self, stop: threading.Event, seconds: float | None) -> int:
         """Run until `stop` is set, or for `seconds`; return the exit code."""
         self._say_where()
-        opened = time.monotonic()
         self._crowd.start()
+        opened = self._await_opening(stop)
         self._watch(stop, None if seconds is None else opened + seconds)
         self._screen.say("Closing the shop …")
         died = f"the server ended by itself: {self._server.last_words()}" if self._server.ended else ""
@@ -71,6 +72,15 @@ class Show:
             f"Customers    {', '.join(CUSTOMERS)}; the same password\n"
             "Ctrl-C ends the demo with a summary."
         )
+
+    def _await_opening(self, stop: threading.Event) -> float:
+        """Wait for the first answer, so that a slow start does not eat up the time asked for; return when it was."""
+        end = time.monotonic() + _OPENING_SECONDS
+        while not self._crowd.ledger.requests and not self._server.ended and not stop.wait(0.05):
+            if time.monotonic() >= end:
+                self._crowd.ledger.trouble(f"the shop answered nobody for {_OPENING_SECONDS:.0f} seconds")
+                stop.set()
+        return time.monotonic()
 
     def _watch(self, stop: threading.Event, end: float | None) -> None:
         while not self._server.ended:
