@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from littlebro.conf import COLLECTION
+from littlebro.delivery import losses
 from littlebro.delivery.deliver import Outcome
 from littlebro.delivery.handler import trackers
 from littlebro.events.event import Event
@@ -119,6 +120,9 @@ class Importer:
                 self._deliver()
             finally:
                 self.summary.seconds = time.monotonic() - begin
+        if losses.pending(self._tracker.alias):
+            # What plugins and tombstones dropped is counted in this process, which may end now.
+            self._tracker.flush()
         return self.summary
 
     def _take(self, record: Record) -> None:
