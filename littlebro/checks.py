@@ -50,9 +50,9 @@ def check_settings(**_: Any) -> list[CheckMessage]:
 
 
 def _is_a_plugins(name: str) -> bool:
-    """Return whether a setting belongs to a plugin in use: ``LITTLEBRO_<PLUGIN>…``."""
+    """Return whether a setting belongs to a plugin, in use or not: ``LITTLEBRO_<PLUGIN>…``."""
     try:
-        owners = [plugin.name for plugin in hooks().loaded]
+        known = hooks()
     except ImproperlyConfigured:
         return False
     return any(

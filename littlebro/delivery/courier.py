@@ -7,6 +7,7 @@ rest. Adoption of orphans and time-based sealing are the main courier's chores (
 
 import logging
 import os
+import queue
 import threading
 import time
 from collections.abc import Callable
@@ -67,74 +68,99 @@ class Courier:
         """Start from nothing, in a fresh process: no thread, no back-off."""
         self._pid = os.getpid()
         self._thread: threading.Thread | None = None
-        self._wake = threading.Event()
-        self._urgent = threading.Event()
-        self._starting = threading.Lock()
+        self._shift = 0  # a thread works as long as this is its own number
+        # SimpleQueue.put may interrupt itself; Event.set, in a signal handler that tracks, would wait for itself.
+        self._calls: queue.SimpleQueue[bool] = queue.SimpleQueue()  # True: at once, even from a back-off
+        self._starting = threading.RLock()
+        self._launching = False
         self._walking = threading.Lock()
-        self._stopping = False
         self._waits: dict[str, tuple[float, float]] = {}  # segment -> (not before, wait)
         self._pause = 0.0
         self.failing = False
 
     def start(self) -> None:
         """Make sure that the thread runs, and wake it."""
-        if os.getpid() != self._pid:
-            self.reset()
+        self._own_process()
         thread = self._thread
         if thread is None or not thread.is_alive():
-            with self._starting:
-                if self._thread is None or not self._thread.is_alive():
-                    self._stopping = False
-                    fresh = threading.Thread(target=self._run, name=f"littlebro-{self._name}", daemon=True)
-                    fresh.start()
-                    self._thread = fresh
-        self._wake.set()
+            self._launch()
+        if self._calls.empty():
+            self._calls.put(False)
+
+    def _own_process(self) -> None:
+        if os.getpid() != self._pid:
+            self.reset()
+
+    def _launch(self) -> None:
+        with self._starting:
+            if self._launching or self.is_running():
+                return
+            self._launching = True
+            try:
+                self._shift += 1
+                name = f"littlebro-{self._name}"
+                fresh = threading.Thread(target=self._run, args=(self._shift,), name=name, daemon=True)
+                fresh.start()
+                self._thread = fresh
+            finally:
+                self._launching = False
 
     def hurry(self) -> None:
         """Forget all back-off, so that the next walk tries everything."""
         self._waits.clear()
-        self._urgent.set()
+        self._calls.put(True)
 
     def stop(self, timeout: float) -> None:
         """Ask the thread to end after the segment it is at, and wait up to `timeout` seconds."""
-        self._stopping = True
-        self._wake.set()
-        self._urgent.set()
-        thread = self._thread
+        self._own_process()
+        self._shift += 1
+        self._calls.put(True)
+        thread, self._thread = self._thread, None
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout)
-        self._thread = None
 
     def is_running(self) -> bool:
         """Return whether the thread of this process runs."""
         return os.getpid() == self._pid and self._thread is not None and self._thread.is_alive()
 
-    def _run(self) -> None:
+    def _run(self, shift: int) -> None:
         with inside_delivery():
-            while not self._stopping:
-                self._wake.clear()
-                self._urgent.clear()
+            while shift == self._shift:
                 delivered = 0
                 try:
                     wait = self._chores(self.failing)
-                    delivered = self.walk().delivered
+                    delivered = self.walk(shift).delivered
                 except Exception:
                     logger.exception("littlebro: the courier to %s goes on after an error.", self._name)
                     wait = _LONGEST_WAIT
                 if not delivered:
                     close_connections()
-                # New segments do not shorten a back-off; `hurry` and `stop` do.
-                (self._urgent if self._pause else self._wake).wait(self._pause or wait)
+                if shift == self._shift:
+                    self._wait(self._pause or wait, only_urgent=bool(self._pause))
             close_connections()
 
-    def walk(self) -> Round:
+    def _wait(self, seconds: float, *, only_urgent: bool) -> None:
+        """Wait until called; new segments do not shorten a back-off, `hurry` and `stop` do."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            try:
+                urgent = self._calls.get(timeout=left)
+                while not self._calls.empty():
+                    urgent = self._calls.get_nowait() or urgent
+            except queue.Empty:
+                return
+            if urgent or not only_urgent:
+                return
+
+    def walk(self, shift: int | None = None) -> Round:
         """Deliver what waits, oldest first; after two failures and no success, leave the rest for later."""
+        self._own_process()
         done = Round()
         with self._walking:
             now = time.monotonic()
             for path in self._spool.waiting(self.suffix):
                 not_before, _ = self._waits.get(path.name, (0.0, 0.0))
-                if self._stopping or not_before > now:
+                if not_before > now or shift not in {None, self._shift}:
                     continue
                 held = self._spool.take(path)
                 if held is None:

@@ -36,7 +36,9 @@ class HookRunner:
         """Drop, enrich and redact an event in the caller; None where a plugin dropped it."""
         for impl in self._hooks.drop_event:
             reason = self._call(impl, event, request=request)
-            if reason:
+            if reason and not isinstance(reason, str):
+                self._failed(impl, f"returned {type(reason).__name__}, not the reason as text")
+            elif reason:
                 losses.count(self._alias, f"dropped:{reason}")
                 return None
         event = self._enriched(event, self._hooks.enrich_event, add, request=request)

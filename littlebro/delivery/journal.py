@@ -129,12 +129,11 @@ class Journal:
             write_whole(self.folder, content, sync=self._sync_each or self._sync_sealed)
         except OSError as error:
             self._on_lost(_refusal(error).reason, len(batch))
-            return
         except JournalRefused as refusal:
             self._on_lost(refusal.reason, len(batch))
-            return
-        self._count_waiting(len(content))
-        self._on_work()
+        else:
+            self._count_waiting(len(content))
+            self._on_work()
 
     def append_note(self, line: bytes) -> None:
         """Write one line as a segment of its own, whatever waits already: counts must find room."""

@@ -199,12 +199,12 @@ class JournalTracker(BaseTracker):
     def _deliver_main(self, held: Claim, content: bytes) -> None:
         """Deliver one segment to the backend, its notes to their tables."""
         batch = parse(content, held.name)
+        if batch.events:
+            self.forward(batch.events)
         if batch.refused:
             deadletters.add_refused(batch.refused)
         if batch.unreadable:
             deadletters.add_unreadable(self.alias, batch.unreadable)
-        if batch.events:
-            self.forward(batch.events)
         if batch.losses:
             losses.store(batch.losses, held.name)
 

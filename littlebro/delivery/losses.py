@@ -9,10 +9,10 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
-__all__ = ["REASONS", "count", "drain", "pending", "restore", "store"]
+__all__ = ["REASONS", "compact", "count", "drain", "pending", "restore", "store"]
 
 REASONS: Final[Mapping[str, str]] = {
     "invalid": "The caller's input was refused; strict mode would have raised.",
@@ -99,6 +99,31 @@ def store(notes: Iterable[Mapping[str, Any]], source: str) -> None:
         ],
         ignore_conflicts=True,
     )
+
+
+def compact(keep_days: int = 3) -> None:
+    """Sum the counts of single segments, where older than `keep_days`, into one row an alias, reason and day.
+
+    Younger rows stay single: their segments may come again, and must not count twice.
+    """
+    from django.db import router, transaction  # noqa: PLC0415 - needs a configured Django
+    from django.db.models import F  # noqa: PLC0415
+
+    from littlebro.models import LossCount  # noqa: PLC0415
+
+    old = LossCount.objects.filter(day__lt=datetime.now(UTC).date() - timedelta(days=keep_days)).exclude(
+        source=""
+    )
+    with transaction.atomic(using=router.db_for_write(LossCount)):
+        rows = list(old.select_for_update().values_list("pk", "alias", "reason", "day", "n"))
+        sums: Counter[tuple[str, str, date]] = Counter()
+        for _, alias, reason, day, n in rows:
+            sums[alias, reason, day] += n
+        for (alias, reason, day), n in sums.items():
+            row, _ = LossCount.objects.get_or_create(alias=alias, reason=reason, day=day, source="")
+            LossCount.objects.filter(pk=row.pk).update(n=F("n") + n)
+        for start in range(0, len(rows), 500):
+            LossCount.objects.filter(pk__in=[row[0] for row in rows[start : start + 500]]).delete()
 
 
 def note(alias: str, counts: Mapping[str, int]) -> dict[str, Any]:
