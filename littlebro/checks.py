@@ -55,6 +55,7 @@ def _is_a_plugins(name: str) -> bool:
         known = hooks()
     except ImproperlyConfigured:
         return False
+    owners = [*(plugin.name for plugin in known.loaded), *(failure.plugin for failure in known.failures)]
     return any(
         name.startswith(f"LITTLEBRO_{owner.upper().replace('-', '_').replace('.', '_')}") for owner in owners
     )

@@ -257,6 +257,8 @@ class JournalTracker(BaseTracker):
                 walk = courier.walk()
                 delivered += walk.delivered
                 reasons += [walk.reason] if walk.failed else []
+        if not reasons:
+            losses.compact()
         left = sum(len(spool.everything()) for spool in self._spools(journal))
         return {
             "adopted": adopted,

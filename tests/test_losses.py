@@ -1,0 +1,68 @@
+"""Counts of losses: exact, idempotent on the segment that carried them, small in the end."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from littlebro.delivery import losses
+from littlebro.models import LossCount
+
+pytestmark = pytest.mark.django_db
+
+TODAY = datetime.now(UTC).date()
+
+
+def note(day: date, **counts: int) -> dict[str, object]:
+    return {"littlebro": "loss", "alias": "default", "day": day.isoformat(), "counts": counts}
+
+
+def total() -> dict[str, int]:
+    sums: dict[str, int] = {}
+    for reason, n in LossCount.objects.values_list("reason", "n"):
+        sums[reason] = sums.get(reason, 0) + n
+    return sums
+
+
+def test_a_segment_that_comes_twice_counts_once() -> None:
+    """The name of the segment makes the counts it carries idempotent."""
+    for _ in range(3):
+        losses.store([note(TODAY, invalid=2), note(TODAY, invalid=3)], "segment-a")
+    losses.store([note(TODAY, invalid=1)], "segment-b")
+    assert total() == {"invalid": 6}
+
+
+def test_old_counts_are_summed_and_young_ones_stay() -> None:
+    """Rows of segments that cannot come again become one row; the sum never changes."""
+    old = TODAY - timedelta(days=10)
+    for number in range(20):
+        losses.store([note(old, invalid=1, dropped=2)], f"old-{number}")
+    losses.store([note(TODAY, invalid=5)], "young")
+    for _ in range(2):
+        losses.compact()
+        assert total() == {"invalid": 25, "dropped": 40}
+        assert LossCount.objects.count() == 3
+    losses.store([note(old, invalid=7)], "late")
+    losses.compact()
+    assert total() == {"invalid": 32, "dropped": 40}
+    assert LossCount.objects.count() == 3
+
+
+def test_counts_are_bounded_whatever_plugins_put_into_them() -> None:
+    """Reasons beyond a thousand are counted together, and none is lost."""
+    losses.drain("flood")
+    for number in range(1500):
+        losses.count("flood", f"dropped:{number}")
+    taken = losses.drain("flood")
+    assert sum(taken.values()) == 1500
+    assert len(taken) <= 1001
+    assert taken["other"] >= 499
+
+
+def test_what_could_not_be_written_is_put_back() -> None:
+    """`restore` undoes `drain`."""
+    losses.drain("again")
+    losses.count("again", "invalid", 3)
+    losses.restore("again", losses.drain("again"))
+    assert losses.pending("again") == {"invalid": 3}
+    assert losses.drain("again") == {"invalid": 3}
+    assert losses.pending("again") == {}
