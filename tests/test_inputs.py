@@ -94,7 +94,7 @@ JSON = {
     "order of a list": [3, 1, 2, 1],
 }
 
-KEYS = {
+KEYS: dict[str, dict[str, Any]] = {
     "an operator": {"$set": 1, "$where": {"$gt": ""}},
     "a path": {"a.b": 1, "a": {"b": 2}},
     "an id": {"_id": {"$oid": "x"}, "id": 1, "pk": 2},
@@ -308,7 +308,8 @@ def test_queries_tell_what_looks_alike_apart(field: str) -> None:
     """A query for one person or name finds that one, and nobody who differs by case or a space at the end."""
     argument = {"user_id": "user"}.get(field, field)
     for text in ALIKE:
-        tracker.track_event(**{"name": "kept", argument: text})
+        call: dict[str, Any] = {"name": "kept", argument: text}
+        tracker.track_event(**call)
     for text in ALIKE:
         query = EventQuery(**{"names": (text,)} if field == "name" else {field: text})
         assert [getattr(event, field) for event in tracker.events(query).events] == [text]

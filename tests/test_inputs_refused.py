@@ -191,7 +191,7 @@ class TestAlike:
 
     def test_one_bad_event_among_good_ones(self) -> None:
         """The good ones are stored, in their order, and the error names what was wrong with the bad one."""
-        items = [
+        items: list[dict[str, Any]] = [
             {"name": "a"},
             {"name": "b", "params": {"x": [float("nan")]}},
             {"name": "c", "event_id": "1"},
@@ -203,7 +203,7 @@ class TestAlike:
     def test_in_production_bad_events_are_none_and_good_ones_stored(self, settings: Any) -> None:
         """Nothing is raised; the list says which were refused, and they are counted."""
         settings.LITTLEBRO_STRICT = False
-        bad = [{"name": "bad", "params": params} for params, _, _ in PARAMS.values()]
+        bad: list[dict[str, Any]] = [{"name": "bad", "params": params} for params, _, _ in PARAMS.values()]
         bad += [{"name": "bad", argument: value} for argument, value, _ in ARGUMENTS.values()]
         losses.drain("default")
         events = tracker.track_events([{"name": "first"}, *bad, {"name": "last"}])
@@ -292,7 +292,8 @@ def test_a_refusal_tells_only_safe_things(
     settings.LITTLEBRO_STRICT = False
     settings.LITTLEBRO = {"default": {"TRACKER": "thread", "TRACKER_OPTIONS": {"JOURNAL": str(journal)}}}
     hostile = "a\nERROR forged \x1b[31m \u202e \ud800\0"
-    for event_id in (None, "own-id", "bad\nid", "x" * 300, 7):
+    ids: list[Any] = [None, "own-id", "bad\nid", "x" * 300, 7]
+    for event_id in ids:
         assert tracker.track_event(hostile, {"v": SECRET}, collection="no\0ne", event_id=event_id) is None
     assert tracker.flush(20)
     assert all(record.getMessage().isprintable() for record in caplog.records)
