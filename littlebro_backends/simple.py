@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from heapq import merge
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Backend"]
 
 _PAGES: Final = (128, 1_000)  # rows of the first chunk and of those that follow
+_MERGED: Final = 8  # names that are read side by side; more are picked out of all events
 _order: Final = attrgetter("collection", "id")
 _UNENCODABLE: Final = (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError)
 
@@ -93,8 +95,16 @@ class Backend(BaseBackend):
 
     def scan(self, query: EventQuery, after: Position | None = None) -> Iterator[Event]:
         """See BaseBackend.scan()."""
-        for _key, event in self._scan(query, after):
+        for _key, event in self._merged(query, after):
             yield event
+
+    def _merged(self, query: EventQuery, after: Position | None) -> Iterator[tuple[int, Event]]:
+        """Yield keys and events in order: a few names one by one, since each is a range of the names' index."""
+        names = sorted(set(query.names or ()))
+        if not 1 < len(names) <= _MERGED:
+            return self._scan(query, after)
+        streams = [self._scan(msgspec.structs.replace(query, names=(name,)), after) for name in names]
+        return merge(*streams, key=lambda pair: pair[1].position, reverse=query.newest_first)
 
     def _scan(self, query: EventQuery, after: Position | None) -> Iterator[tuple[int, Event]]:
         size, later = _PAGES
@@ -149,7 +159,7 @@ class Backend(BaseBackend):
                 return deleted
 
     def _matching(self, query: EventQuery) -> Iterator[int]:
-        return (key for key, event in self._scan(query, None) if query.matches(event))
+        return (key for key, event in self._merged(query, None) if query.matches(event))
 
     def _delete(self, keys: Sequence[int]) -> int:
         if not keys:

@@ -35,6 +35,9 @@ _MOMENT: Final = {
 }
 _JSON: Final = {"postgresql": "{0}::text", "sqlite": "{0}", "mysql": "{0}"}
 
+# The same text, of which no planner knows an index.
+_HIDE: Final = {"postgresql": "({0} || '')", "sqlite": "+{0}", "mysql": "{0}"}
+
 _object: Final = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -52,14 +55,18 @@ class Table:
             f" anonymous_id, collection, v FROM {self.name}"
         )
 
-    def conditions(self, query: EventQuery) -> tuple[list[str], list[Any]]:
-        """Return the conditions that the database can judge, and their parameters; `where` is the core's."""
+    def conditions(
+        self, query: EventQuery, hidden: frozenset[str] = frozenset()
+    ) -> tuple[list[str], list[Any]]:
+        """Return the conditions that the database can judge, and their parameters; `where` is the core's.
+
+        No index is looked for that starts with one of the `hidden` columns.
+        """
         time_column = self._quote("timestamp")
         sql: list[str] = []
         params: list[Any] = []
-        # SQLite would take the unique index for any collection and sort the whole table: the sign forbids it.
-        sign = "+" if self.vendor == "sqlite" else ""
-        for column, values in (("name", query.names), (f"{sign}collection", query.collections)):
+        for name, values in (("name", query.names), ("collection", query.collections)):
+            column = _HIDE[self.vendor].format(name) if name in hidden else name
             if values is not None:
                 known = [value for value in values if _storable(value)]
                 sql.append(f"{column} IN ({', '.join(['%s'] * len(known))})" if known else "1 = 0")
@@ -76,7 +83,8 @@ class Table:
 
     def page(self, cursor: CursorWrapper, query: EventQuery, after: Position | None, limit: int) -> list[Any]:
         """Return the next `limit` rows behind `after`, in the order of reading."""
-        sql, params = self.conditions(query)
+        hint, hidden = self._guidance(query)
+        sql, params = self.conditions(query, hidden)
         if after is not None:
             more, values = self._behind(after, query.newest_first)
             sql.append(more)
@@ -85,8 +93,25 @@ class Table:
         order = ", ".join(
             f"{column} {way}" for column in (self._quote("timestamp"), "event_id", "collection")
         )
-        cursor.execute(f"{self._select}{_where(sql)} ORDER BY {order} LIMIT %s", [*params, limit])
+        cursor.execute(f"{self._select}{hint}{_where(sql)} ORDER BY {order} LIMIT %s", [*params, limit])
         return list(cursor.fetchall())
+
+    def _guidance(self, query: EventQuery) -> tuple[str, frozenset[str]]:
+        """Return what makes the planner read a page as one range of an index: a hint, and columns to hide.
+
+        Left alone, SQLite and MariaDB take the unique index for any collection, and every database the name's for
+        several names: each page would then sort all that is left of the table.
+        """
+        if query.user_id is not None or query.anonymous_id is not None:
+            return "", frozenset()
+        several = query.names is not None and len(query.names) > 1
+        if self.vendor == "mysql":
+            one = query.names is not None and not several
+            return f" FORCE INDEX ({'littlebro_event_name' if one else 'littlebro_event_order'})", frozenset()
+        hidden = {"name"} if several else set()
+        if self.vendor == "sqlite":  # PostgreSQL counts: a rare collection is found by its index there
+            hidden.add("collection")
+        return "", frozenset(hidden)
 
     def stored(self, cursor: CursorWrapper, after: int, last: int, limit: int) -> list[Any]:
         """Return the next `limit` rows in the order of storing, keys in (after, last]."""

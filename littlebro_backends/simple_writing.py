@@ -73,11 +73,11 @@ def writing_cursor(connection: BaseDatabaseWrapper) -> CursorWrapper:
     """
     if connection.vendor != "postgresql":
         return connection.cursor()
-    from django.db.backends.postgresql.psycopg_any import is_psycopg3
+    from django.db.backends.postgresql.psycopg_any import is_psycopg3  # noqa: PLC0415 - PostgreSQL alone has it
 
     if not is_psycopg3:
         return connection.cursor()
-    from psycopg import Cursor
+    from psycopg import Cursor  # noqa: PLC0415 - an extra
 
     connection.close_if_health_check_failed()
     connection.ensure_connection()

@@ -288,8 +288,8 @@ class TestReading:
 
     @pytest.mark.parametrize("query", [
         EventQuery(collections=("littlebro",)), EventQuery(collections=("littlebro",), newest_first=True),
-        EventQuery(collections=("littlebro",), names=("seen",)),
-    ], ids=["forwards", "backwards", "name"])  # fmt: skip
+        EventQuery(collections=("littlebro",), names=("seen",)), EventQuery(names=tuple("abcdefghij")),
+    ], ids=["forwards", "backwards", "name", "names"])  # fmt: skip
     def test_sqlite_sorts_nothing(self, query: EventQuery) -> None:
         """The plan of a page behind a cursor has no sorting step, which would read the table for each page."""
         from littlebro_backends.simple_reading import Table
