@@ -34,7 +34,7 @@ def parse(content: bytes, name: str) -> Batch:
     body, _, _torn = content.rpartition(b"\n")
     for number, line in enumerate(body.split(b"\n"), 1):
         # NUL bytes are room that was reserved and never written; JSON has none.
-        line = line.lstrip(b"\0")  # noqa: PLW2901
+        line = line.lstrip(b"\0")  # noqa: PLW2901 - the same line, cleaned
         if not line or b"\0" in line:
             continue
         try:

@@ -25,7 +25,7 @@ def _keep(letters: Sequence["DeadLetter"]) -> None:
     """Write letters; one that is there already counts one more attempt, with the reason of today."""
     from django.db.models import F  # noqa: PLC0415 - models need a configured Django
 
-    from littlebro.models import DeadLetter  # noqa: PLC0415
+    from littlebro.models import DeadLetter  # noqa: PLC0415 - as above
 
     for letter in letters:
         key = {

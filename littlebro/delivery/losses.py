@@ -107,9 +107,9 @@ def compact(keep_days: int = 3) -> None:
     Younger rows stay single: their segments may come again, and must not count twice.
     """
     from django.db import router, transaction  # noqa: PLC0415 - needs a configured Django
-    from django.db.models import F  # noqa: PLC0415
+    from django.db.models import F  # noqa: PLC0415 - as above
 
-    from littlebro.models import LossCount  # noqa: PLC0415
+    from littlebro.models import LossCount  # noqa: PLC0415 - as above
 
     old = LossCount.objects.filter(day__lt=datetime.now(UTC).date() - timedelta(days=keep_days)).exclude(
         source=""
