@@ -24,6 +24,7 @@ __all__ = ["Built", "Pipeline"]
 
 Built = tuple[Event, bytes]
 
+_BACKSLASH: Final = 92
 _NUL: Final = b"\\u0000"
 
 
@@ -89,13 +90,10 @@ class Pipeline:
         """Return the encoded event; raises `InvalidEvent` for what only the bytes show: NUL, size."""
         try:
             line = encode(event)
-        except UnicodeError:
+        except (UnicodeError, TypeError):
             self._find_unfit(event)
             raise
-        except TypeError:
-            # Keys of a text subclass: equal to keys judged before, they passed the walk as they were.
-            return self.line(event.with_params(_plain_keys(event.params), _plain_keys(event.context)))
-        if _NUL in line:
+        if _BACKSLASH in line and _NUL in line:  # a single byte is found ten times faster
             self._find_unfit(event)
         if len(line) > self._max_bytes:
             raise InvalidEvent(
@@ -156,11 +154,3 @@ class Pipeline:
         snapshot = self._validator.snapshot(dict(values), "context")
         self._validator.find_unfit(snapshot, "context")
         return snapshot
-
-
-def _plain_keys(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str.__str__(key): _plain_keys(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain_keys(item) for item in value]
-    return value

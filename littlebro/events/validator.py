@@ -20,7 +20,8 @@ __all__ = ["REDACTED", "Validator"]
 REDACTED: Final = "[redacted]"
 ID_LENGTH: Final = 200
 _REMEMBERED: Final = 4096
-_INTEGER_BOUND: Final = 2**63
+_LOWEST: Final = -(2**63)
+_BEYOND: Final = 2**63
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+|\d+")
 _FREE: Final = frozenset({bool, type(None)})
 
@@ -49,6 +50,7 @@ class Validator:
         self._max_name_length: int = min(setting("LITTLEBRO_MAX_NAME_LENGTH"), 200)
         self._sensitive = [_words(entry) for entry in setting("LITTLEBRO_SENSITIVE_KEYS")]
         self._judged: dict[object, bool] = {}
+        self._harmless: set[object] = set()  # those of `_judged` that are not sensitive
         self._names: dict[object, str] = {}
 
     def snapshot(self, params: Any, label: str = "params") -> dict[str, Any]:
@@ -60,30 +62,36 @@ class Validator:
             params = self._object(params, label)
         if len(params) > self._max_keys:
             raise InvalidEvent(label, f"{len(params)} keys; at most {self._max_keys} are kept")
-        judged = self._judged
+        copy: dict[str, Any] = params.copy()
+        # Mostly all keys are known and none is sensitive: one question for all is much faster than one for each.
+        if not self._harmless.issuperset(copy):
+            copy = self._with_judged_keys(copy, label)
         budget: _Budget | None = None
-        copy: dict[str, Any] = {}
         try:
-            for key, value in params.items():
-                if (sensitive := judged.get(key)) is None:
-                    key, sensitive = self._judge(key, copy, (None, label))  # noqa: PLW2901 - text subclass to text
+            for key, value in copy.items():
                 kind = type(value)
-                if sensitive:
-                    copy[key] = REDACTED
-                elif (
-                    kind is str
-                    or kind in _FREE
-                    or (kind is int and -_INTEGER_BOUND <= value < _INTEGER_BOUND)
-                ):
-                    copy[key] = value
-                elif kind is float and value - value == 0.0:
-                    copy[key] = value or 0.0
-                else:
-                    if budget is None:
-                        budget = _Budget(self._max_keys - len(params), self.max_bytes // 2)
-                    copy[key] = self._value(value, ((None, label), key), 1, budget)
-        except RuntimeError as error:  # another thread changes the caller's dict under our hands
+                if kind is str or kind in _FREE:
+                    continue
+                if kind is int:
+                    if _LOWEST <= value < _BEYOND:
+                        continue
+                elif kind is float and value - value == 0.0 != value:
+                    continue
+                if budget is None:
+                    budget = _Budget(self._max_keys - len(copy), self.max_bytes // 2)
+                copy[key] = self._value(value, ((None, label), key), 1, budget)
+        except RuntimeError as error:  # another thread changes one of the caller's dicts under our hands
             raise InvalidEvent(label, f"changed while it was read ({error}); pass a copy") from error
+        return copy
+
+    def _with_judged_keys(self, params: dict[Any, Any], label: str) -> dict[str, Any]:
+        """Return `params` with each key checked and made plain text, and values of sensitive keys redacted."""
+        judged = self._judged
+        copy: dict[str, Any] = {}
+        for key, value in params.items():
+            if (sensitive := judged.get(key)) is None:
+                key, sensitive = self._judge(key, copy, (None, label))  # noqa: PLW2901 - text subclass to text
+            copy[key] = REDACTED if sensitive else value
         return copy
 
     def _object(self, params: Any, label: str) -> dict[Any, Any]:
@@ -97,8 +105,7 @@ class Validator:
     def _judge(self, key: Any, copy: Mapping[str, Any], place: _Place) -> tuple[str, bool]:
         """Return the key as plain text, and whether its value is to be redacted."""
         if not isinstance(key, str):
-            reason = f"the key {key!r:.40} is {type(key).__name__}, not text; two keys could become one"
-            raise InvalidEvent(_path(place), reason)
+            raise InvalidEvent(_path(place), _key_not_text(key))
         text = str.__str__(key)
         if text in copy:
             raise InvalidEvent(_path((place, text)), "two keys with the same text; one would be lost")
@@ -113,7 +120,10 @@ class Validator:
         sensitive = self.is_sensitive(text)
         if len(self._judged) >= _REMEMBERED:
             self._judged.clear()
+            self._harmless.clear()
         self._judged[text] = sensitive
+        if not sensitive:
+            self._harmless.add(text)
         return text, sensitive
 
     def is_sensitive(self, key: str) -> bool:
@@ -139,7 +149,7 @@ class Validator:
         if kind is str or kind in _FREE:
             return value
         if kind is int:
-            if not -_INTEGER_BOUND <= value < _INTEGER_BOUND:
+            if not _LOWEST <= value < _BEYOND:
                 raise InvalidEvent(_path(place), "an integer beyond ±2^63; pass it as text")
             return value
         if kind is float:
@@ -202,7 +212,10 @@ class Validator:
         return text
 
     def find_unfit(self, value: Any, path: str) -> None:
-        """Raise `InvalidEvent` for text with NUL or half a surrogate pair in an already copied `value`."""
+        """Raise `InvalidEvent` for what only the encoder saw in a copied `value`: NUL, half a surrogate pair, odd keys.
+
+        A key that is no text may have passed the walk if it equals, and hashes as, one that does.
+        """
         stack: list[tuple[Any, _Place]] = [(value, (None, path))]
         while stack:
             item, place = stack.pop()
@@ -212,6 +225,9 @@ class Validator:
                 if not _encodable(item):
                     raise InvalidEvent(_path(place), "holds half a surrogate pair, which UTF-8 cannot encode")
             elif isinstance(item, dict):
+                for key in item:
+                    if not isinstance(key, str):
+                        raise InvalidEvent(_path(place), _key_not_text(key))
                 stack.extend((inner, (place, key)) for key, inner in item.items())
             elif isinstance(item, list):
                 stack.extend((inner, (place, index)) for index, inner in enumerate(item))
@@ -231,10 +247,14 @@ class Validator:
 
     def person(self, user: Any) -> str | None:
         """Return the id of `user`, an object with a pk, or a pk; an anonymous user gives None."""
-        if hasattr(user, "pk"):
-            user = user.pk
-            if user is None:
-                return None
+        try:
+            if hasattr(user, "pk"):
+                user = user.pk
+                if user is None:
+                    return None
+        except Exception as error:  # a lazy one that must be loaded, in an event loop for instance
+            reason = f"could not be read ({type(error).__name__}); load it before, or pass its pk"
+            raise InvalidEvent("user", reason) from error
         if isinstance(user, bool) or not isinstance(user, str | int):
             user = _by_rule(user, (None, "user"))
             if not isinstance(user, str):
@@ -265,6 +285,10 @@ def _by_rule(value: Any, place: _Place) -> Any:
         raise InvalidEvent(
             _path(place), f"{type(value).__name__} could not be read: {type(error).__name__}"
         ) from error
+
+
+def _key_not_text(key: object) -> str:
+    return f"a key is {type(key).__name__}, not text; two keys could become one"
 
 
 def _words(key: str) -> list[str]:
