@@ -36,7 +36,7 @@ _MOMENT: Final = {
 _JSON: Final = {"postgresql": "{0}::text", "sqlite": "{0}", "mysql": "{0}"}
 
 # The same text, of which no planner knows an index.
-_HIDE: Final = {"postgresql": "({0} || '')", "sqlite": "+{0}", "mysql": "{0}"}
+_HIDE: Final = {"postgresql": "({0} || '')", "sqlite": "+{0}", "mysql": "concat({0}, '')"}
 
 _object: Final = msgspec.json.Decoder(dict[str, Any])
 
@@ -105,13 +105,13 @@ class Table:
         if query.user_id is not None or query.anonymous_id is not None:
             return "", frozenset()
         several = query.names is not None and len(query.names) > 1
-        if self.vendor == "mysql":
-            one = query.names is not None and not several
-            return f" FORCE INDEX ({'littlebro_event_name' if one else 'littlebro_event_order'})", frozenset()
         hidden = {"name"} if several else set()
-        if self.vendor == "sqlite":  # PostgreSQL counts: a rare collection is found by its index there
+        if self.vendor != "postgresql":  # PostgreSQL counts: a rare collection is found by its index there
             hidden.add("collection")
-        return "", frozenset(hidden)
+        if self.vendor != "mysql":
+            return "", frozenset(hidden)
+        index = "littlebro_event_name" if query.names and not several else "littlebro_event_order"
+        return f" FORCE INDEX ({index})", frozenset(hidden)
 
     def stored(self, cursor: CursorWrapper, after: int, last: int, limit: int) -> list[Any]:
         """Return the next `limit` rows in the order of storing, keys in (after, last]."""

@@ -137,6 +137,9 @@ class BackendContract:
         assert {(event.collection, event.id) for event in backend.scan(EventQuery())} == {
             (event.collection, event.id) for event in events
         }
+        for stream in ("one", "One", "two"):
+            found = [event.collection for event in backend.scan(EventQuery(collections=(stream,)))]
+            assert found == [stream] * len(ids)
         for event_id in ids:
             backend.save_many(
                 [make(user_id=event_id, anonymous_id=event_id, name=event_id, collection="names")]
@@ -180,7 +183,7 @@ class BackendContract:
         """Page after page gives each event once, in order; the cursor carries query and direction."""
         events = mixed()
         backend.save_many(events)
-        query = EventQuery(collections=("one", "two"), newest_first=newest_first)
+        query = EventQuery(collections=("one", "two"), names=("paid", "seen"), newest_first=newest_first)
         page = read_page(backend, query, limit)
         found, pages = list(page.events), 1
         while page.next_cursor:
@@ -193,6 +196,7 @@ class BackendContract:
 
     @pytest.mark.parametrize("query", [
         EventQuery(names=("paid",)), EventQuery(names=("paid", "seen")), EventQuery(names=()),
+        EventQuery(names=(*"abcdefghij", "paid")), EventQuery(names=("paid", "paid"), user_id="2"),
         EventQuery(collections=("two",)), EventQuery(collections=()), EventQuery(names=("PAID",)),
         EventQuery(user_id="2"), EventQuery(user_id="02"), EventQuery(anonymous_id="v1"),
         EventQuery(start=NOON + timedelta(seconds=1)), EventQuery(end=NOON + timedelta(seconds=2)),

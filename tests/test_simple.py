@@ -329,6 +329,18 @@ class TestReading:
         (event,) = backend.scan(EventQuery())
         assert (event.timestamp, event.timestamp.utcoffset()) == (NOON, timedelta(0))
 
+    @pytest.mark.parametrize("zone", ["Europe/Berlin", "Asia/Kathmandu"])
+    def test_times_do_not_depend_on_settings(self, backend: simple.Backend, settings: Any, zone: str) -> None:
+        """Without USE_TZ, and in the hour that clocks repeat, the same moments come back."""
+        settings.USE_TZ = False
+        settings.TIME_ZONE = zone
+        moments = [datetime(2026, 10, 25, 0, 30, tzinfo=UTC), datetime(2026, 10, 25, 1, 30, tzinfo=UTC)]
+        backend.save_many([make(timestamp=moment) for moment in moments])
+        assert [event.timestamp for event in backend.scan(EventQuery())] == moments
+        assert [event.timestamp for event in backend.scan(EventQuery(start=moments[1]))] == moments[1:]
+        rows = StoredEvent.objects.using(backend.using).order_by("timestamp")
+        assert [row.timestamp for row in rows] == moments
+
     def test_nothing_is_deleted_for_ever(
         self, backend: simple.Backend, monkeypatch: pytest.MonkeyPatch
     ) -> None:
