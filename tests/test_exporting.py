@@ -3,7 +3,6 @@
 import csv
 import datetime
 import io
-import math
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,15 +24,22 @@ MOMENT = datetime.datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=datetime.UTC)
 
 
 def event(n: int = 0, **fields: Any) -> Event:
-    given: dict[str, Any] = {"params": {}, "context": {}, **fields}
-    return Event(id=f"id-{n}", **{"name": "n", "timestamp": MOMENT, "received_at": MOMENT, **given})
+    values = {
+        "id": f"id-{n}",
+        "name": "n",
+        "timestamp": MOMENT,
+        "received_at": MOMENT,
+        "params": {},
+        "context": {},
+    }
+    return Event(**{**values, **fields})
 
 
 def rows(text: str) -> list[list[str]]:
     return list(csv.reader(io.StringIO(text, newline="")))
 
 
-ODD = [
+ODD: list[dict[str, Any]] = [
     {"params": {"a": [1, {"b": None}], "f": 1.5, "big": 2**53 + 1, "t": True, "s": "é\u202e😀", "$k.": "=1"}},
     {"name": "=cmd()", "user_id": "-1", "anonymous_id": "'@x ", "context": {"ip": "1.2.3.0"}},
     {"params": {"lines": 'a\r\nb\t"c",\'d', "": "", "n": -0.5}, "collection": "other"},
@@ -91,7 +97,7 @@ def test_round_trip(file_format: str, tmp_path: Path, settings: Any) -> None:
     settings.LITTLEBRO = {
         name: {"BACKEND": "memory", "LOCATION": f"{tmp_path}{name}"} for name in ("default", "copy")
     }
-    events = [msg for n, fields in enumerate(ODD) if (msg := _odd(n, fields))]
+    events = [event(n, **fields) for n, fields in enumerate(ODD)]
     trackers["default"].deliver(events)
     pieces = {"jsonl": as_jsonl, "csv": as_csv}[file_format](_all("default"))
     path = tmp_path / "events"
@@ -100,17 +106,6 @@ def test_round_trip(file_format: str, tmp_path: Path, settings: Any) -> None:
         summary = Importer(file_format, "copy").run(source)
     assert (summary.stored, summary.bad) == (len(ODD), 0)
     assert list(_all("copy")) == list(_all("default"))
-    number = next(iter(_all("copy"))).params.get("n", -0.5)
-    assert math.copysign(1, number) == -1
-
-
-def _odd(n: int, fields: dict[str, Any]) -> Event:
-    made = event(n, **{key: value for key, value in fields.items() if key != "id"})
-    return made if "id" not in fields else Event(**{**_fields(made), "id": fields["id"]})
-
-
-def _fields(one: Event) -> dict[str, Any]:
-    return {name: getattr(one, name) for name in one.__struct_fields__}
 
 
 def _all(alias: str) -> Iterator[Event]:
@@ -119,9 +114,9 @@ def _all(alias: str) -> Iterator[Event]:
 
 @pytest.mark.parametrize("export", [as_jsonl, as_csv])
 def test_memory_is_flat(export: Any) -> None:
-    """A hundred times as many events need no more memory."""
+    """Forty times as many events need no more memory."""
     peaks = []
-    for n in (500, 50_000):
+    for n in (500, 20_000):
         source = (event(i, params={"text": "x" * 100}) for i in range(n))
         tracemalloc.start()
         for _ in export(source):

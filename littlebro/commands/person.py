@@ -42,7 +42,11 @@ def _known(who: Mapping[str, str | None], failures: list[Failure]) -> Iterator[E
     seen: set[tuple[str, str]] = set()
     for name in chosen(None):
         try:
-            trackers[name].upkeep()
+            left = trackers[name].upkeep().get("left")
+            if left and not trackers[name].flush():
+                failures.append(
+                    Failure(name, "events still wait in the journal (`littlebro status` says why)")
+                )
             for source in (person(name, **who), _letters(name, who)):
                 for event in source:
                     if (event.collection, event.id) not in seen:

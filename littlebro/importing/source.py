@@ -58,6 +58,22 @@ class _Rejoined(io.RawIOBase):
         return len(data)
 
 
+class _Unpacked(io.RawIOBase):
+    """What a gzip stream holds, a piece at a time: where it breaks off, the pieces before that were handed out."""
+
+    def __init__(self, packed: IO[bytes]) -> None:
+        super().__init__()
+        self._file = gzip.GzipFile(fileobj=packed)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        data = self._file.read1(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
 class Source:
     """The lines of one file.
 
@@ -132,8 +148,7 @@ def open_source(path: str) -> Iterator[Source]:
         raw = _Rejoined(head, opened)
         buffered: IO[bytes] = io.BufferedReader(raw, 256 * 1024)
         if head.startswith(_GZIP):
-            # GzipFile reads byte by byte where it can; the buffer on top makes readline fast.
-            buffered = io.BufferedReader(gzip.GzipFile(fileobj=buffered), 256 * 1024)
+            buffered = io.BufferedReader(_Unpacked(buffered), 256 * 1024)
         yield Source(name, raw, buffered, size)
 
 
