@@ -57,7 +57,7 @@ class Backend(BaseBackend):
         self._name = StoredEvent._meta.db_table  # noqa: SLF001 - documented by Django
 
     def save_many(self, events: Sequence[Event]) -> SaveResult:
-        """See BaseBackend.save_many(); on MariaDB and MySQL `stored` includes what was there already."""
+        """See BaseBackend.save_many(); on MySQL `stored` includes what was there already."""
         if not events:
             return SaveResult(stored=0)
         batch = sorted(events, key=_order)  # overlapping batches in different orders would deadlock

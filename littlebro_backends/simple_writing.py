@@ -55,7 +55,7 @@ ON CONFLICT (collection, event_id) DO NOTHING"""
 # INSERT IGNORE would cut and coerce what does not fit; this touches nothing of a row that is there.
 _MYSQL: Final = (
     f"INSERT INTO {{table}} ({', '.join(_COLUMNS).replace(chr(34), '`')})"
-    f" VALUES ({', '.join(['%s'] * len(_COLUMNS))}) ON DUPLICATE KEY UPDATE id = id"
+    f" VALUES ({', '.join(['%s'] * len(_COLUMNS))}) ON DUPLICATE KEY UPDATE id = "
 )
 
 # jsonb keeps numbers as decimals: 1e23 would come back as an integer. msgspec writes an exponent from 1e16
@@ -113,9 +113,22 @@ def _write_sqlite(cursor: CursorWrapper, table: str, events: Sequence[Event]) ->
 
 
 def _write_mysql(cursor: CursorWrapper, table: str, events: Sequence[Event]) -> Outcome:
-    """Write through the driver's many-row INSERT; Django sets FOUND_ROWS, so duplicates cannot be told."""
-    cursor.executemany(_MYSQL.format(table=table), _rows(events))
-    return len(events), None
+    """Write through the driver's many-row INSERT.
+
+    Django sets FOUND_ROWS, under which a row that was there counts as much as a new one. MariaDB counts them in a
+    variable; MySQL is about to forbid that, and cannot tell.
+    """
+    statement = _MYSQL.format(table=table)
+    if not cursor.db.mysql_is_mariadb:
+        cursor.executemany(statement + "id", _rows(events))
+        return len(events), None
+    cursor.execute("SET @littlebro_known := 0")
+    cursor.executemany(
+        statement + "IF((@littlebro_known := @littlebro_known + 1) > 0, id, id)", _rows(events)
+    )
+    cursor.execute("SELECT @littlebro_known")
+    known = int(cursor.fetchone()[0])
+    return len(events) - known, known
 
 
 WRITERS: Final[Mapping[str, Callable[[CursorWrapper, str, Sequence[Event]], Outcome]]] = {
