@@ -184,8 +184,9 @@ class BaseTracker:
 
         At most `limit` events. A query that names no collection sees the alias's own.
         """
-        query = EventQuery() if query is None else query
-        if query.collections is None:
+        if query is None and cursor is None:
+            query = EventQuery()
+        if query is not None and query.collections is None:
             query = query.in_collections(self.config.collection)
         return read_page(backends[self.alias], query, limit, cursor)
 

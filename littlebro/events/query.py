@@ -58,7 +58,13 @@ class Condition(msgspec.Struct, frozen=True):
 def _step(value: Any, part: str) -> Any:
     if isinstance(value, Mapping):
         return value.get(part, _MISSING)
-    if isinstance(value, list) and part.isascii() and part.isdigit() and int(part) < len(value):
+    if (
+        isinstance(value, list)
+        and part.isascii()
+        and part.isdigit()
+        and len(part) < 10
+        and int(part) < len(value)
+    ):
         return value[int(part)]
     return _MISSING
 
@@ -120,13 +126,22 @@ class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         for label, moment in (("start", self.start), ("end", self.end)):
-            if moment is not None and moment.tzinfo is None:
+            if moment is not None and (not isinstance(moment, datetime) or moment.tzinfo is None):
                 raise InvalidQuery(
-                    f"{label} needs a time zone; django.utils.timezone.make_aware gives it one."
+                    f"{label} is a datetime with a time zone; django.utils.timezone.make_aware gives it one."
                 )
         for label, group in (("names", self.names), ("collections", self.collections)):
-            if isinstance(group, str):
-                raise InvalidQuery(f"{label} is a tuple of text, for one write ({group!r},).")
+            if group is not None and (
+                not isinstance(group, tuple | list) or not all(isinstance(text, str) for text in group)
+            ):
+                raise InvalidQuery(f"{label} is a tuple of text, for one write ('…',), not {group!r:.80}.")
+        for label, text in (("user_id", self.user_id), ("anonymous_id", self.anonymous_id)):
+            if text is not None and not isinstance(text, str):
+                raise InvalidQuery(f"{label} is text, not {type(text).__name__}: str(user.pk), for instance.")
+        if not isinstance(self.where, tuple | list) or not all(
+            isinstance(condition, Condition) for condition in self.where
+        ):
+            raise InvalidQuery("where is a tuple of Condition.")
 
     def matches(self, event: Event) -> bool:
         """Return whether `event` is one of those asked for."""
@@ -167,9 +182,12 @@ def encode_cursor(query: EventQuery, position: Position) -> str:
 
 def decode_cursor(text: str) -> tuple[EventQuery, Position]:
     """Return the query and the position that a cursor holds; raises `InvalidQuery` for any other text."""
+    refusal = "This is no cursor of ours; ask again without one, from the start."
     try:
         raw = base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
         cursor = _cursors.decode(raw)
     except (msgspec.MsgspecError, binascii.Error, UnicodeError, AttributeError, RecursionError) as error:
-        raise InvalidQuery("This is no cursor of ours; ask again without one, from the start.") from error
+        raise InvalidQuery(refusal) from error
+    if cursor.position[0].tzinfo is None:
+        raise InvalidQuery(refusal)
     return cursor.query, cursor.position
