@@ -32,19 +32,22 @@ def parse(content: bytes, name: str) -> Batch:
     """Return what the segment `name` holds; raises `NewerFormat` where a newer littlebro wrote it."""
     batch = Batch([], [], [], {})
     body, _, _torn = content.rpartition(b"\n")
-    for number, line in enumerate(body.split(b"\n"), 1):
+    lines = body.split(b"\n")
+    for number, line in enumerate(lines, 1):
         # NUL bytes are room that was reserved and never written; JSON has none.
-        line = line.lstrip(b"\0")  # noqa: PLW2901 - the same line, cleaned
-        if not line or b"\0" in line:
+        text = line.lstrip(b"\0")
+        if not text:
             continue
         try:
-            if line.startswith(_MARK):
-                note = msgspec.json.decode(line, type=dict[str, Any])
+            if text.startswith(_MARK):
+                note = msgspec.json.decode(text, type=dict[str, Any])
                 (batch.losses if note["littlebro"] == "loss" else batch.refused).append(note)
             else:
-                batch.events.append(decode(line))
+                batch.events.append(decode(text))
         except (InvalidEvent, msgspec.MsgspecError, KeyError):
-            batch.unreadable[f"{name}:{number}"] = line
+            # The last line may be torn though it has its end: memory is copied in no certain order.
+            if number < len(lines) or b"\0" not in line:
+                batch.unreadable[f"{name}:{number}"] = line
     return batch
 
 

@@ -76,6 +76,7 @@ class Courier:
         self._walking = threading.Lock()
         self._waits: dict[str, tuple[float, float]] = {}  # segment -> (not before, wait)
         self._pause = 0.0
+        self._delivered: set[str] = set()  # segments that were delivered and could not be deleted yet
         self.failing = False
 
     def start(self) -> None:
@@ -173,7 +174,10 @@ class Courier:
 
     def _try(self, held: Claim, done: Round) -> None:
         try:
-            self._deliver(held, held.content())
+            if held.name not in self._delivered:
+                self._deliver(held, held.content())
+                self._delivered.add(held.name)
+            self._spool.discard(held)
         except Exception as error:  # noqa: BLE001 - whatever it is, the segment waits and is tried again
             done.failed += 1
             done.reason = f"{type(error).__name__}: {error}"
@@ -184,7 +188,7 @@ class Courier:
             close_connections()
             return
         self._waits.pop(held.path.name, None)
-        self._spool.discard(held)
+        self._delivered.discard(held.name)
         done.delivered += 1
 
     def _settle(self, done: Round) -> None:

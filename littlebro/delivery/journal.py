@@ -15,13 +15,16 @@ from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
 
-from littlebro.delivery import filesystem
+from littlebro.delivery import filesystem, locks
 from littlebro.delivery.segment import Segment, write_whole
 from littlebro.delivery.spool import Spool
 from littlebro.exceptions import LittlebroError
 
 __all__ = ["Journal", "JournalRefused"]
 
+# What is reserved for a segment follows what the one before it used, so that little of it is left over.
+_ROOM: Final = 16 * 1024
+_FIRST_ROOM: Final = 256 * 1024
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _journals: Final[weakref.WeakSet["Journal"]] = weakref.WeakSet()
 
@@ -58,6 +61,7 @@ class Journal:
         self._mapped = kind in filesystem.MAPPABLE
         self._seal_events: int = options["SEAL_EVENTS"]
         self._seal_bytes: int = options["SEAL_BYTES"]
+        self._room = min(_FIRST_ROOM, self._seal_bytes)
         self._max_bytes: int = options["MAX_BYTES"]
         self._sync_each = options["FSYNC"] == "event"
         self._sync_sealed = options["FSYNC"] == "batch"
@@ -76,6 +80,7 @@ class Journal:
 
     def after_fork(self) -> None:
         """Let go of what was inherited: descriptors carry the parent's locks, and its lines are its own."""
+        locks.forked()
         segment = self._segment
         self._start_anew()
         if segment is not None:
@@ -98,6 +103,7 @@ class Journal:
                 segment = self._segment or self._open(len(line) + 1)
                 if not segment.write(line):
                     self._seal()
+                    self._room = min(2 * segment.size, self._seal_bytes)
                     segment = self._open(len(line) + 1)
                     segment.write(line)
                 if self._sync_each:
@@ -163,7 +169,7 @@ class Journal:
 
     def _open(self, size: int) -> Segment:
         self._make_room(size)
-        capacity = max(self._seal_bytes, size)
+        capacity = max(self._room if self._mapped else self._seal_bytes, size)
         self._segment = segment = Segment(self.folder, capacity, mapped=self._mapped)
         self._on_work()
         return segment
@@ -180,12 +186,17 @@ class Journal:
                 raise FileNotFoundError(errno.ENOENT, "the journal was deleted", str(segment.path))
             self.spool.put(*segment.seal())
         except OSError:
-            self._rescue(segment)
+            self._set_aside(segment)
+        # A quarter more than was used, in whole steps.
+        self._room = min((segment.used * 5 // 4 // _ROOM + 1) * _ROOM, self._seal_bytes)
         self._count_waiting(segment.size)
         self._on_work()
 
-    def _rescue(self, segment: Segment) -> None:
+    def _set_aside(self, segment: Segment) -> None:
+        """Let go of a segment that cannot be renamed: adopted later if it has its name, else written anew."""
         try:
+            if segment.is_linked():
+                return
             write_whole(self.folder, segment.content(), sync=self._sync_sealed)
         except OSError as error:
             self._on_lost(_refusal(error).reason, segment.events)

@@ -23,7 +23,7 @@ from littlebro.delivery.batch import parse
 from littlebro.delivery.courier import Courier
 from littlebro.delivery.journal import Journal, JournalRefused
 from littlebro.delivery.pipeline import Built
-from littlebro.delivery.segment import FANNED, SEALED
+from littlebro.delivery.segment import FANNED, SEALED, write_whole
 from littlebro.delivery.spool import Claim, Spool
 from littlebro.events.context import inside_delivery
 from littlebro.events.event import Event
@@ -61,7 +61,7 @@ class JournalTracker(BaseTracker):
 
     def _open_journal(self, folder: Path) -> None:
         journal = Journal(folder, self.options, on_work=self._work, on_lost=self._lost)
-        self._sinks = {sink: Spool(folder / "sinks" / sink) for sink in self.config.sinks}
+        self._sinks = {sink: Spool(folder / "sinks" / sink, linked=True) for sink in self.config.sinks}
         suffix = FANNED if self._sinks else SEALED
         self.couriers = [Courier(f"{self.alias}", journal.spool, suffix, self._deliver_main, self._chores)]
         for sink, spool in self._sinks.items():
@@ -141,7 +141,8 @@ class JournalTracker(BaseTracker):
         now = time.monotonic()
         if now >= self._next_look:
             self._next_look = now + self.options["POLL_SECONDS"]
-            journal.spool.adopt()
+            for spool in self._spools(journal):
+                spool.adopt()
         self.write_losses(force=False)
         age = journal.look()
         if age is not None and not failing and age >= self.options["SEAL_SECONDS"]:
@@ -181,20 +182,28 @@ class JournalTracker(BaseTracker):
             held = journal.spool.take(path)
             if held is None:
                 continue
-            for sink, spool in self._sinks.items():
-                self._fan_to(sink, spool, held)
-            journal.spool.mark_fanned(held)
+            try:
+                for sink, spool in self._sinks.items():
+                    self._fan_to(sink, spool, held)
+            except Exception:  # kept, and tried again at the next look; others need not wait for it
+                logger.exception(
+                    "littlebro[%s]: segment %s was not handed to the sinks.", self.alias, held.name
+                )
+                journal.spool.give_back(held)
+            else:
+                journal.spool.mark_fanned(held)
         for courier in self.couriers[1:]:
             courier.start()
 
     def _fan_to(self, sink: str, spool: Spool, held: Claim) -> None:
-        if spool.weigh().size >= self.options["SINK_MAX_BYTES"]:
-            # The count travels under the segment's name, so that a second fan-out of it counts once.
-            n = len(parse(held.content(), held.name).events)
-            note = losses.note(self.alias, {f"sink-full:{sink}": n})
-            losses.store([note], f"{held.name}-{sink}"[:100])
-        else:
+        if spool.weigh().size < self.options["SINK_MAX_BYTES"]:
             spool.link(held)
+            return
+        n = len(parse(held.content(), held.name).events)
+        note = msgspec.json.encode(losses.note(self.alias, {f"sink-full:{sink}": n}))
+        # Under a name made of the segment's, so that a second fan-out of it counts once.
+        name = f"{held.name}-{sink}"[:90] + FANNED
+        write_whole(held.path.parent, note + b"\n", sync=False, name=name)
 
     def _deliver_main(self, held: Claim, content: bytes) -> None:
         """Deliver one segment to the backend, its notes to their tables."""

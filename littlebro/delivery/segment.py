@@ -6,8 +6,8 @@ preallocated blocks, which keeps the interpreter's lock and so never waits for a
 file system cannot promise the blocks, by `os.write`. Knows nothing of events, queues or caps.
 """
 
+import contextlib
 import errno
-import fcntl
 import mmap
 import os
 import time
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from uuid_utils import uuid7
+
+from littlebro.delivery import locks
 
 __all__ = [
     "ACTIVE",
@@ -32,7 +34,13 @@ ACTIVE: Final = ".active"
 SEALED: Final = ".sealed"
 FANNED: Final = ".fanned"
 PRIVATE: Final = ".new-"
-_MODE: Final = 0o600
+
+# Pages of a map are made ready so many bytes at a time: one call in some hundreds pays, not one in ten.
+_AHEAD: Final = 128 * 1024
+_MADV_POPULATE_WRITE: Final = 23  # Linux 5.14, <asm-generic/mman-common.h>
+_PAGE_MASK: Final = -mmap.PAGESIZE
+# Reserved room that nobody wrote to is given back only where it is worth the wait for the file system.
+_WORTH_CUTTING: Final = 64 * 1024
 
 
 def fresh_name() -> str:
@@ -43,14 +51,12 @@ def fresh_name() -> str:
 def _create(folder: Path) -> tuple[int, Path]:
     """Create a private file in `folder`, locked before any other process can know its name."""
     path = folder / f"{PRIVATE}{fresh_name()}"
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND
     try:
-        descriptor = os.open(path, flags, _MODE)
+        return locks.hold(path, flags), path
     except FileNotFoundError:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(path, flags, _MODE)
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    return descriptor, path
+        return locks.hold(path, flags), path
 
 
 class Segment:
@@ -61,6 +67,8 @@ class Segment:
         self._descriptor, private = _create(folder)
         self._end = 0
         self._capacity = capacity
+        self._ready = capacity
+        self._reserved = 0
         self._map: mmap.mmap | None = None
         self._opened = time.monotonic()
         self.events = 0
@@ -84,11 +92,17 @@ class Segment:
             os.ftruncate(self._descriptor, 0)
         else:
             self._map = mmap.mmap(self._descriptor, self._capacity)
+            self._reserved, self._ready = self._capacity, 0
+
+    @property
+    def used(self) -> int:
+        """Bytes written so far."""
+        return self._end
 
     @property
     def size(self) -> int:
-        """Bytes written so far."""
-        return self._end
+        """Bytes that the file has: what was written, or what is reserved for it."""
+        return max(self._end, self._reserved)
 
     @property
     def age(self) -> float:
@@ -102,7 +116,7 @@ class Segment:
         """
         start = self._end
         end = start + len(line) + 1
-        if end > self._capacity:
+        if end > self._ready and not self._make_ready(end):
             return False
         if self._map is not None:
             self._map[start:end] = line + b"\n"
@@ -111,6 +125,15 @@ class Segment:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._end = end
         self.events += 1
+        return True
+
+    def _make_ready(self, end: int) -> bool:
+        """Let the kernel prepare the pages up to `end` and some more; return False where they do not exist."""
+        if end > self._capacity or self._map is None:
+            return False
+        start, self._ready = self._ready, min(self._capacity, (end + _AHEAD) & _PAGE_MASK)
+        with contextlib.suppress(OSError):  # an older kernel prepares each page when it is written to
+            self._map.madvise(_MADV_POPULATE_WRITE, start, self._ready - start)
         return True
 
     def sync(self) -> None:
@@ -128,13 +151,16 @@ class Segment:
     def seal(self) -> tuple[Path, int]:
         """Rename the file to its sealed name; return that and the descriptor, which still holds the lock.
 
-        Raises `OSError` where the name is gone; `content` then still gives the lines.
+        The file may end in reserved room, NUL bytes: to cut it off takes milliseconds on ext4. Raises `OSError`
+        where the name is gone; `content` then still gives the lines.
         """
         sealed = self.path.with_suffix(SEALED)
         if self._map is not None:
             self._map.close()
             self._map = None
-            os.ftruncate(self._descriptor, self._end)
+            if self._reserved - self._end > max(self._end, _WORTH_CUTTING):
+                os.ftruncate(self._descriptor, self._end)
+                self._reserved = self._end
         os.rename(self.path, sealed)
         descriptor, self._descriptor = self._descriptor, -1
         return sealed, descriptor
@@ -145,12 +171,15 @@ class Segment:
             self._map.close()
             self._map = None
         if self._descriptor >= 0:
-            os.close(self._descriptor)
+            locks.release(self._descriptor)
             self._descriptor = -1
 
 
-def write_whole(folder: Path, lines: bytes, *, sync: bool) -> Path:
-    """Write a segment that is sealed from birth; raises `OSError` and leaves nothing behind on failure."""
+def write_whole(folder: Path, lines: bytes, *, sync: bool, name: str = "") -> Path:
+    """Write a segment that is sealed from birth; raises `OSError` and leaves nothing behind on failure.
+
+    `name` is the file's, if it is to have a certain one; a file of that name is replaced.
+    """
     descriptor, private = _create(folder)
     try:
         written = 0
@@ -158,13 +187,13 @@ def write_whole(folder: Path, lines: bytes, *, sync: bool) -> Path:
             written += os.write(descriptor, lines[written:])
         if sync:
             os.fdatasync(descriptor)
-        sealed = private.with_name(f"{private.name.removeprefix(PRIVATE)}{SEALED}")
+        sealed = private.with_name(name or f"{private.name.removeprefix(PRIVATE)}{SEALED}")
         os.rename(private, sealed)
     except OSError:
         private.unlink(missing_ok=True)
         raise
     finally:
-        os.close(descriptor)
+        locks.release(descriptor)
     return sealed
 
 
@@ -172,19 +201,18 @@ def claim(path: Path) -> int | None:
     """Return a descriptor that holds the lock of the file at `path`, or None where another has it.
 
     After locking it looks whether the name still stands for the file: another process may have delivered
-    and deleted it in between.
+    and deleted it in between. A file that may not be opened is another account's, and for it to deliver.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
+        descriptor = locks.hold(path, os.O_RDWR)
+    except (BlockingIOError, FileNotFoundError, PermissionError):
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.path.samestat(os.fstat(descriptor), os.stat(path)):
             return descriptor
-    except (BlockingIOError, FileNotFoundError):
+    except FileNotFoundError:
         pass
-    os.close(descriptor)
+    locks.release(descriptor)
     return None
 
 

@@ -14,7 +14,17 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from littlebro.delivery.segment import ACTIVE, FANNED, PRIVATE, SEALED, claim, fresh_name, read_all
+from littlebro.delivery import locks
+from littlebro.delivery.segment import (
+    ACTIVE,
+    FANNED,
+    PRIVATE,
+    SEALED,
+    claim,
+    fresh_name,
+    read_all,
+    write_whole,
+)
 
 __all__ = ["Claim", "Spool", "Weight"]
 
@@ -27,6 +37,7 @@ class Claim(NamedTuple):
 
     path: Path
     descriptor: int
+    lock: Path | None = None  # where another file is locked than the one that is read
 
     @property
     def name(self) -> str:
@@ -35,7 +46,7 @@ class Claim(NamedTuple):
 
     def content(self) -> bytes:
         """Return what the segment holds."""
-        return read_all(self.descriptor)
+        return read_all(self.descriptor) if self.lock is None else self.path.read_bytes()
 
 
 class Weight(NamedTuple):
@@ -47,10 +58,15 @@ class Weight(NamedTuple):
 
 
 class Spool:
-    """The folder at `folder`; it is made when something is first put in."""
+    """The folder at `folder`; it is made when something is first put in.
 
-    def __init__(self, folder: Path) -> None:
+    `linked` says that its segments are hard links to another spool's. A lock is the file's and not the name's,
+    so each is claimed by a lock file of its own here: else one destination would wait for the other.
+    """
+
+    def __init__(self, folder: Path, *, linked: bool = False) -> None:
         self.folder = folder
+        self._linked = linked
         # Segments sealed by this process, still open and locked: they outlive a deleted folder.
         self._own: dict[Path, int] = {}
 
@@ -59,7 +75,7 @@ class Spool:
         if len(self._own) < _KEPT_OPEN:
             self._own[path] = descriptor
         else:
-            os.close(descriptor)
+            locks.release(descriptor)
 
     def _files(self, *suffixes: str) -> list[Path]:
         try:
@@ -85,54 +101,85 @@ class Spool:
 
     def take(self, path: Path) -> Claim | None:
         """Claim a segment; None where another process delivers it or has done so."""
+        if self._linked:
+            return self._take_link(path)
         descriptor = self._own.pop(path, None)
         if descriptor is None:
             descriptor = claim(path)
         return None if descriptor is None else Claim(path, descriptor)
 
+    def _take_link(self, path: Path) -> Claim | None:
+        # Named like a private file, so that `adopt` removes one whose maker was killed.
+        lock = self.folder / f"{PRIVATE}{path.stem}.lock"
+        try:
+            descriptor = locks.hold(lock, os.O_RDWR | os.O_CREAT)
+        except (BlockingIOError, FileNotFoundError, PermissionError):
+            return None
+        held = Claim(path, descriptor, lock)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), os.stat(lock)) and path.exists():
+                return held
+        self.give_back(held)
+        return None
+
     def give_back(self, held: Claim) -> None:
         """Let go of a segment that could not be delivered."""
-        self.put(*held)
+        if held.lock is None:
+            self.put(held.path, held.descriptor)
+        else:
+            self._unlock(held)
 
     def discard(self, held: Claim) -> None:
-        """Delete a segment that is delivered, and let go of it."""
+        """Delete a segment that is delivered, and let go of it; raises `OSError`, still held, if that fails."""
         held.path.unlink(missing_ok=True)
-        os.close(held.descriptor)
+        self._unlock(held)
+
+    def _unlock(self, held: Claim) -> None:
+        if held.lock is not None:
+            with contextlib.suppress(OSError):
+                held.lock.unlink(missing_ok=True)
+        locks.release(held.descriptor)
 
     def mark_fanned(self, held: Claim) -> None:
         """Give back a segment of which every sink has a link by now."""
         path = held.path.with_suffix(FANNED)
-        with contextlib.suppress(FileNotFoundError):
+        try:
             os.rename(held.path, path)
+        except FileNotFoundError:  # deleted under us: it lives on by its descriptor
+            pass
+        except OSError:
+            self.give_back(held)
+            raise
         self.put(path, held.descriptor)
 
-    def link(self, held: Claim) -> bool:
-        """Add a hard link to a segment of another spool; False where that segment has no name any more."""
+    def link(self, held: Claim) -> None:
+        """Add a hard link to a segment of another spool, or a copy where that has no name any more."""
         target = self.folder / f"{held.name}{SEALED}"
         for _ in range(2):
             try:
                 os.link(held.path, target)
             except FileExistsError:
-                return True
+                return
             except FileNotFoundError:
                 self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             else:
-                return True
-        return False
+                return
+        write_whole(self.folder, held.content(), sync=False, name=target.name)
 
     def adopt(self) -> int:
         """Seal the active segments whose writers are gone; return how many. Torn private files are removed."""
         adopted = 0
         for path in self._files(ACTIVE):
             if (descriptor := claim(path)) is not None:
-                with contextlib.suppress(FileNotFoundError):
+                with contextlib.suppress(OSError):  # gone, or in a folder that is read-only for now
                     os.rename(path, path.with_suffix(SEALED))
                     adopted += 1
-                os.close(descriptor)
+                locks.release(descriptor)
         for name in self._strays():
             if (descriptor := claim(self.folder / name)) is not None:
-                (self.folder / name).unlink(missing_ok=True)
-                os.close(descriptor)
+                with contextlib.suppress(OSError):
+                    (self.folder / name).unlink()
+                locks.release(descriptor)
         return adopted
 
     def _strays(self) -> Iterator[str]:
@@ -158,8 +205,8 @@ class Spool:
     def let_go(self) -> None:
         """Close all that this process holds open; the files stay."""
         while self._own:
-            with contextlib.suppress(KeyError, OSError):
-                os.close(self._own.popitem()[1])
+            with contextlib.suppress(KeyError):
+                locks.release(self._own.popitem()[1])
 
     def report(self, reason: str | None) -> None:
         """Note for `littlebro status` why delivery fails at present, or, with None, that it works again."""
