@@ -1,8 +1,8 @@
 """Two model fields whose columns behave alike on every database.
 
 Ids and names must tell case and trailing space apart and sort by code point, so that a cursor means the
-same on PostgreSQL, MariaDB, MySQL and SQLite; moments must come back to the microsecond whatever USE_TZ
-or a database's TIME_ZONE says. Knows Django's fields and nothing else of littlebro.
+same on PostgreSQL, MariaDB, MySQL and SQLite; moments must come back to the microsecond whatever USE_TZ or
+a database's TIME_ZONE says. Knows Django's fields and nothing else of littlebro.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ __all__ = ["ExactCharField", "UTCDateTimeField"]
 def exact_collation(connection: BaseDatabaseWrapper) -> str | None:
     """Return the collation under which text equals only itself and sorts by code point.
 
-    MariaDB's and MySQL's ``…_bin`` collations of old pad with spaces, so that ``"a"`` equals ``"a "``; the NOPAD
-    ones do not, and each of the two names its own. PostgreSQL's default sorts as the locale does.
+    MariaDB's and MySQL's ``…_bin`` collations of old pad with spaces, so that ``"a"`` equals ``"a "``; the
+    NOPAD ones do not, and each of the two names its own. PostgreSQL's default sorts as the locale does.
     """
     if connection.vendor == "postgresql":
         return "C"
@@ -81,7 +81,9 @@ class UTCDateTimeField(_DateTimeField):
         if not isinstance(value, datetime.datetime):
             return value
         if connection.vendor == "postgresql":
-            return (value if timezone.is_aware(value) else timezone.make_aware(value)).astimezone(datetime.UTC)
+            return (value if timezone.is_aware(value) else timezone.make_aware(value)).astimezone(
+                datetime.UTC
+            )
         if timezone.is_aware(value):  # Django took the column for local time of the database's TIME_ZONE
             value = timezone.make_naive(value, connection.timezone)
         return value.replace(tzinfo=datetime.UTC)
