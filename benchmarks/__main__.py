@@ -1,0 +1,33 @@
+"""``python -m benchmarks [calls|middleware|storage|memory|all]``: measure, print, and hold against the bounds.
+
+Exit code 0 where every bound holds, 1 where one does not.
+"""
+
+import argparse
+import importlib
+import platform
+import sys
+
+PARTS = ("calls", "middleware", "storage", "memory")
+
+
+def main() -> int:
+    """Run the parts that are asked for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, "all"], default="all", metavar="PART")
+    options = parser.parse_args()
+    asked = PARTS if "all" in options.parts else [part for part in PARTS if part in options.parts]
+    print(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
+    reports = []
+    for part in asked:
+        for report in importlib.import_module(f"benchmarks.{part}").run(options):
+            report.show()
+            reports.append(report)
+            sys.stdout.flush()
+    missed = sum(not holds for report in reports for holds, _ in report.bounds)
+    print(f"\n{missed} of {sum(len(report.bounds) for report in reports)} bounds missed")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
