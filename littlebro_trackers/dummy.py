@@ -78,6 +78,6 @@ class Tracker(JournalTracker):
             return False
         return True
 
-    def forward(self, events: Sequence[Event]) -> None:
+    def forward(self, events: Sequence[Event], sink: str) -> None:
         """Store what the journal kept."""
-        self.delivery_to("").save(events)
+        self.delivery_to(sink).save(events)

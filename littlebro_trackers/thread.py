@@ -16,6 +16,6 @@ __all__ = ["Tracker"]
 class Tracker(JournalTracker):
     """Journal, then a background thread that writes to the backend."""
 
-    def forward(self, events: Sequence[Event]) -> None:
+    def forward(self, events: Sequence[Event], sink: str) -> None:
         """Store the batch."""
-        self.delivery_to("").save(events)
+        self.delivery_to(sink).save(events)

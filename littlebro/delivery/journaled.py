@@ -40,7 +40,7 @@ _trackers: Final[weakref.WeakSet["JournalTracker"]] = weakref.WeakSet()
 class JournalTracker(BaseTracker):
     """A tracker whose events are durable, in the folder ``TRACKER_OPTIONS["JOURNAL"]``, before the call returns.
 
-    Derive from it and write `forward(events)`, which delivers a batch or raises.
+    Derive from it and write `forward(events, sink)`, which delivers a batch or raises.
     """
 
     option_defaults: ClassVar[Mapping[str, Any]] = {
@@ -103,8 +103,11 @@ class JournalTracker(BaseTracker):
         """Append the event to the journal."""
         return self.journal is not None and self.append(self.journal, line)
 
-    def forward(self, events: Sequence[Event]) -> None:
-        """Take a batch to its backend, or on its way there; raise where it should be tried again."""
+    def forward(self, events: Sequence[Event], sink: str) -> None:
+        """Take a batch to its backend, or to `sink` where that is not ``""``, or on its way there.
+
+        Raise, whatever it is, where the batch should be tried again.
+        """
         raise NotImplementedError(f"{type(self).__name__} must implement forward().")
 
     def keep_refusal(self, line: bytes) -> None:
@@ -209,7 +212,7 @@ class JournalTracker(BaseTracker):
         """Deliver one segment to the backend, its notes to their tables."""
         batch = parse(content, held.name)
         if batch.events:
-            self.forward(batch.events)
+            self.forward(batch.events, "")
         if batch.refused:
             deadletters.add_refused(batch.refused)
         if batch.unreadable:
@@ -221,7 +224,7 @@ class JournalTracker(BaseTracker):
         def deliver(held: Claim, content: bytes) -> None:
             events = parse(content, held.name).events
             if events:
-                self.delivery_to(sink).save(events)
+                self.forward(events, sink)
 
         return deliver
 
