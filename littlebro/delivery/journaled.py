@@ -269,6 +269,10 @@ class JournalTracker(BaseTracker):
                 walk = courier.walk()
                 delivered += walk.delivered
                 reasons += [walk.reason] if walk.failed else []
+            if losses.pending(self.alias) and not reasons:  # delivery itself counts, dead letters for one
+                self.write_losses(force=True)
+                self._fan_out(journal)
+                self.couriers[0].walk()
         if not reasons:
             losses.compact()
         left = sum(len(spool.everything()) for spool in self._spools(journal))
@@ -303,6 +307,7 @@ class JournalTracker(BaseTracker):
             self.flush(max(0.0, end - time.monotonic()))
         for courier in self.couriers:
             courier.stop(max(0.1, end - time.monotonic()))
+        self.write_losses(force=True)  # what the last deliveries counted
         self.journal.close()
 
     def _has_begun(self) -> bool:

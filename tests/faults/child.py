@@ -6,8 +6,10 @@ it prints as one JSON object, its last line.
 
 import contextlib
 import ctypes
+import faulthandler
 import json
 import os
+import random
 import resource
 import signal
 import sys
@@ -38,16 +40,16 @@ def track(name: str, *, filling: str = "") -> bool:
     if event is None:
         _refused += 1
         return False
-    enter(event.id)
+    enter(event.id, name)
     return True
 
 
-def enter(event_id: str) -> None:
-    """Write an id into the ledger; like the journal's, the line outlives this process."""
+def enter(event_id: str, name: str) -> None:
+    """Write id and name into the ledger; like the journal's, the line outlives this process."""
     global _ledger
     if _ledger < 0:
         _ledger = os.open(settings.WORLD["ledger"], os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-    os.write(_ledger, event_id.encode() + b"\n")
+    os.write(_ledger, f"{event_id} {name}\n".encode())
 
 
 def tell(**facts: Any) -> None:
@@ -84,6 +86,12 @@ def some(n: str, end: str = "return") -> None:
         os._exit(0)
     elif end == "sys.exit":
         sys.exit(0)
+
+
+def poison(n: str) -> None:
+    """Track `n` events, one of which, in the middle, has a name that the store will not take."""
+    for place in range(int(n)):
+        track("poison" if place == int(n) // 2 else "some")
 
 
 def wait_for(n: str) -> None:
@@ -131,8 +139,8 @@ def threads_and_forks(children: str) -> None:
     time.sleep(60)
 
 
-def signals(seconds: str, period: str) -> None:
-    """Track flat out while a signal handler tracks too; flush now and then, as a command might."""
+def signals(seconds: str, period: str, flush_every: str) -> None:
+    """Track flat out while a signal handler tracks too; flush after every so many events."""
     from littlebro import tracker
 
     handled = 0
@@ -141,19 +149,72 @@ def signals(seconds: str, period: str) -> None:
         nonlocal handled
         handled += 1
         track("signal")
+        # Armed anew at the end: a handler slower than the period would be interrupted by itself for ever.
+        signal.setitimer(signal.ITIMER_REAL, float(period) * random.uniform(0.1, 1))
 
     track("main")  # the first call imports and builds for longer than a period: handlers would only nest
     signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, float(period), float(period))
+    signal.setitimer(signal.ITIMER_REAL, float(period))
     end = time.monotonic() + float(seconds)
     rounds = 1
     while time.monotonic() < end:
         track("main")
         rounds += 1
-        if rounds % 2000 == 0:
-            tracker.flush(0.02)
-    signal.setitimer(signal.ITIMER_REAL, 0)
+        if rounds % int(flush_every) == 0:
+            tracker.flush(0.001)
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
     tell(handled=handled, rounds=rounds, refused=_refused)
+
+
+def _interrupt_at(place: int, work: Callable[[], object]) -> bool:
+    """Do `work` and track at its line number `place`; return whether it has so many."""
+    reached, line = False, 0
+
+    def trace(frame: Any, event: str, _argument: object) -> Any:
+        nonlocal line, reached
+        ours = "/littlebro" in frame.f_code.co_filename or frame.f_globals is vars(threading)
+        if event == "line" and ours:
+            if line == place:
+                reached = True
+                track("signal")
+            line += 1
+        return trace
+
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(None)
+    return reached
+
+
+def interrupted(operation: str) -> None:
+    """Do something once for each of its lines, and track at that line, as a signal handler might."""
+    from django.db import transaction
+
+    from littlebro import tracker, trackers
+
+    def commit() -> None:
+        with transaction.atomic():
+            track("held")
+
+    def twice() -> None:
+        track("main")
+        track("main")
+
+    def flush() -> None:
+        tracker.flush(0.005)
+        for courier in trackers["default"].couriers:  # flush itself comes by here only while something waits
+            courier.hurry()
+            courier.start()
+
+    work = {"track": twice, "flush": flush, "commit": commit}[operation]
+    for _ in range(4):
+        work()
+    place = 0
+    while _interrupt_at(place, work):
+        place += 1
+    tell(lines=place, refused=_refused)
 
 
 def paced(seconds: str, gap: str, size: str = "0") -> None:
@@ -237,7 +298,8 @@ def respect_modes() -> None:
 PROGRAMS: Final[dict[str, Callable[..., None]]] = {
     program.__name__: program
     for program in (
-        tick, nursery, some, wait_for, fork_and_live, threads_and_forks, signals, paced, upkeep, repeat_upkeep, migrate
+        tick, nursery, some, poison, wait_for, fork_and_live, threads_and_forks, signals, interrupted, paced,
+        upkeep, repeat_upkeep, migrate,
     )
 }  # fmt: skip
 
@@ -253,6 +315,9 @@ def main(name: str, *arguments: str) -> None:
     """Run one program."""
     if os.environ.get("FAULTS_RESPECT_MODES"):
         respect_modes()
+    faulthandler.dump_traceback_later(
+        float(os.environ.get("FAULTS_SECONDS", "40")), exit=True
+    )  # who hangs, where
     django.setup()
     with quiet_interrupts():
         PROGRAMS[name](*arguments)
@@ -260,6 +325,6 @@ def main(name: str, *arguments: str) -> None:
 
 if __name__ == "__main__":
     # One module, not two: the pages of the site import it by its name.
-    from tests.faults import child
+    from tests.faults import child  # noqa: PLW0406 - see above
 
     child.main(*sys.argv[1:])

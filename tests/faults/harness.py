@@ -174,9 +174,10 @@ class World:
         with psycopg.connect(self.database) as connection:
             return connection.execute(query.encode()).fetchall()
 
-    def accepted(self) -> list[str]:
-        """Return the ids in the ledger."""
-        return self.ledger.read_text().split()
+    def accepted(self, name: str = "") -> list[str]:
+        """Return the ids in the ledger, or only those of events called `name`."""
+        entries = [line.split(" ", 1) for line in self.ledger.read_text().splitlines()]
+        return [entry[0] for entry in entries if name in {"", entry[1]}]
 
     def stored(self) -> list[str]:
         """Return the ids in the table, one for each row."""
