@@ -6,7 +6,7 @@ from pathlib import Path
 
 import django
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path[:0] = [str(Path(__file__).resolve().parent.parent), str(Path(__file__).resolve().parent / "_ext")]
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 django.setup()
 
@@ -17,8 +17,8 @@ copyright = "The django-littlebro authors"
 author = "The django-littlebro authors"
 version = release = __version__
 
-extensions = ["sphinx.ext.autodoc"]
-exclude_patterns = ["_build"]
+extensions = ["sphinx.ext.autodoc", "littlebro_docs"]
+exclude_patterns = ["_build", "_ext"]
 nitpicky = False
 default_role = "code"
 

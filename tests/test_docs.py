@@ -1,10 +1,11 @@
 """The documentation's Python runs: every snippet of a page, from top to bottom, in one namespace.
 
 `.. skip: next` stands before a snippet that is not meant to run, `.. invisible-code-block: python` holds what
-a snippet needs and a reader does not.
+a snippet needs and a reader does not. There, `settings` is pytest-django's fixture: what it sets ends with the page.
 """
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sybil import Sybil
@@ -23,10 +24,11 @@ def pages_with_snippets() -> list[Path]:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("page", pages_with_snippets(), ids=lambda page: page.name)
-def test_snippets(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_snippets(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     """Every snippet of the page runs, in an empty folder."""
     monkeypatch.chdir(tmp_path)
     document: Document = READER.parse(page)
+    document.namespace["settings"] = settings
     ran = 0
     for example in document.examples():
         example.evaluate()
