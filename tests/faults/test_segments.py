@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from datetime import date
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -78,7 +78,7 @@ def test_delivered_three_times(make_world: Maker) -> None:
     with orphan.open("rb+") as segment:
         content = segment.read().rstrip(b"\0")
         segment.seek(len(content))
-        note = {"littlebro": "loss", "alias": "default", "day": str(date.today()), "counts": {"invalid": 7}}
+        note = {"littlebro": "loss", "alias": "default", "day": str(datetime.now(UTC).date()), "counts": {"invalid": 7}}
         segment.write(json.dumps(note, separators=(",", ":")).encode() + b"\n")
     copy = world.folder / "copy"
     shutil.copyfile(orphan, copy)
