@@ -16,6 +16,8 @@ from django.db import connections
 from tests.services import SERVICES, Servers, demanded
 from tests.settings import database
 
+pytest_plugins = ["littlebro.testing.pytest_plugin"]
+
 DATABASE_ALIASES = {"sqlite": "default", "postgresql": "postgresql", "mariadb": "mariadb"}
 _SERVERS = pytest.StashKey[Servers]()
 

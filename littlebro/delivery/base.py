@@ -8,7 +8,7 @@ payload. Knows no tracker by name, and no journal.
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from asgiref.sync import sync_to_async
 from django.core.exceptions import ImproperlyConfigured
@@ -31,6 +31,13 @@ __all__ = ["BaseTracker"]
 logger = logging.getLogger("littlebro")
 
 
+class Tap(Protocol):
+    """What stands in for the trackers while a test captures events; returns whether the event is accepted."""
+
+    def __call__(self, event: Event, /) -> bool:
+        """Take one event."""
+
+
 class BaseTracker:
     """Derive from this to let events travel in a new way.
 
@@ -40,6 +47,8 @@ class BaseTracker:
 
     littlebro_api: ClassVar[int] = 1
     option_defaults: ClassVar[Mapping[str, Any]] = {}
+    tap: ClassVar[Tap | None] = None
+    """Set while a test captures events (see `littlebro.testing`)."""
 
     def __init__(self, config: AliasConfig) -> None:
         self.config = config
@@ -76,7 +85,10 @@ class BaseTracker:
             built = self._pipeline.run(
                 name, params, collection, user, anonymous_id, request, timestamp, event_id
             )
-            return built[0] if built is not None and self.record(built, on_commit) else None
+            if built is None:
+                return None
+            tap = self.tap
+            return built[0] if (self.record(built, on_commit) if tap is None else tap(built[0])) else None
         except InvalidEvent as error:
             self._refuse(error, {"name": name, "event_id": event_id, "collection": collection})
         except ImproperlyConfigured:
@@ -103,7 +115,11 @@ class BaseTracker:
             built = self._pipeline.run(
                 name, params, collection, user, anonymous_id, request, timestamp, event_id
             )
-            return built[0] if built is not None and await self.arecord(built, on_commit) else None
+            if built is None:
+                return None
+            tap = self.tap
+            taken = await self.arecord(built, on_commit) if tap is None else tap(built[0])
+            return built[0] if taken else None
         except InvalidEvent as error:
             self._refuse(error, {"name": name, "event_id": event_id, "collection": collection})
         except ImproperlyConfigured:
@@ -229,7 +245,8 @@ class BaseTracker:
             collection = self.config.collection
         message = "littlebro[%s]: event %s (%s) refused: %s"
         logger.warning(message, self.alias, _label(given["name"]), event_id, shown(str(error)))
-        self.keep_refusal(refusal_line(self.alias, error, given, event_id, collection))
+        if self.tap is None:
+            self.keep_refusal(refusal_line(self.alias, error, given, event_id, collection))
 
     def _fail(self, name: object) -> None:
         """Count and log an error of our own; called while it is being handled."""
