@@ -10,7 +10,13 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent), str(Path(__file__).
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 django.setup()
 
-from littlebro import __version__  # noqa: E402 - after the path is set
+from django.http import HttpRequest  # noqa: E402 - after the path is set
+
+from littlebro import __version__  # noqa: E402 - the same
+from littlebro.plugins import hookspecs  # noqa: E402 - the same
+
+# autodoc evaluates annotations, and the module imports this one for type checkers alone.
+vars(hookspecs)["HttpRequest"] = HttpRequest
 
 project = "django-littlebro"
 copyright = "The django-littlebro authors"

@@ -24,6 +24,7 @@ __all__ = ["PRODUCERS", "expanded", "produce"]
 
 _DIRECTIVE: Final = re.compile(r"^\.\. generated:: (?P<words>.+)$", re.MULTILINE)
 _CHECK: Final = re.compile(r"\b([EW]\d{3}): (.*?)(?=\s*\b[EW]\d{3}: |\Z)", re.DOTALL)
+_DANGLING: Final = re.compile(r"(?<=\w)_(?=\W|$)")
 _SIZES: Final = ((1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB"))
 
 
@@ -31,9 +32,26 @@ def options(table: str) -> Iterator[str]:
     """Yield the options of a table of `littlebro.conf.defaults`, each with its default and its line of help."""
     for option in getattr(defaults, table).values():
         yield from (f".. confval:: {option.name}", f"   :default: {_default(option)}", "")
-        yield from (f"   {option.help}", "")
+        yield from (f"   {_prose(option.help)}", "")
         if isinstance(option.default, tuple) and option.default:
             yield from (f"   {', '.join(f'``{item}``' for item in option.default)}", "")
+
+
+def table(name: str) -> Iterator[str]:
+    """Yield the options of a table of `littlebro.conf.defaults` in short, each a link to the page of settings."""
+    yield from (".. list-table::", "   :header-rows: 1", "   :widths: 24 24 52", "")
+    yield from ("   * - Option", "     - Default", "     - Meaning")
+    for option in getattr(defaults, name).values():
+        yield from (
+            f"   * - :confval:`{option.name}`",
+            f"     - {_default(option)}",
+            f"     - {_prose(option.help)}",
+        )
+
+
+def _prose(text: str) -> str:
+    """Return plain text for a page: a name that ends in an underscore would be read as a link."""
+    return _DANGLING.sub(r"\_", text)
 
 
 def _default(option: defaults.Option) -> str:
@@ -62,20 +80,22 @@ def check_texts() -> Mapping[str, str]:
     found: dict[str, str] = {}
     for name in checks.__all__:
         found.update(_CHECK.findall(inspect.cleandoc(getattr(checks, name).__doc__ or "")))
-    return {check: " ".join(text.split()) for check, text in sorted(found.items(), key=lambda pair: pair[0][1:])}
+    return {
+        check: " ".join(text.split()) for check, text in sorted(found.items(), key=lambda pair: pair[0][1:])
+    }
 
 
 def check_list() -> Iterator[str]:
     """Yield the system checks by number."""
     for check, text in check_texts().items():
         kind = "Error" if check.startswith("E") else "Warning"
-        yield from (f"``littlebro.{check}``", f"   {kind}: {text}", "")
+        yield from (f"``littlebro.{check}``", f"   {kind}: {_prose(text)}", "")
 
 
 def loss_list() -> Iterator[str]:
     """Yield the reasons under which losses are counted."""
     for reason, text in losses.REASONS.items():
-        yield from (f"``{reason}``", f"   {text}", "")
+        yield from (f"``{reason}``", f"   {_prose(text)}", "")
 
 
 def command(name: str) -> Iterator[str]:
@@ -83,9 +103,9 @@ def command(name: str) -> Iterator[str]:
     module = SUBCOMMANDS[name]
     parser = argparse.ArgumentParser(prog=f"manage.py littlebro {name}", add_help=False)
     module.arguments(parser)
-    yield from (module.HELP, "", f".. program:: littlebro {name}", "")
+    yield from (_prose(module.HELP), "", f".. program:: littlebro {name}", "")
     for action in parser._actions:  # noqa: SLF001 - argparse has no other way to ask
-        yield from (f".. option:: {_spelling(action)}", "", f"   {action.help or ''}".rstrip(), "")
+        yield from (f".. option:: {_spelling(action)}", "", f"   {_prose(action.help or '')}".rstrip(), "")
 
 
 def _spelling(action: argparse.Action) -> str:
@@ -99,6 +119,7 @@ def _spelling(action: argparse.Action) -> str:
 
 PRODUCERS: Final[Mapping[str, Callable[..., Iterator[str]]]] = {
     "options": options,
+    "table": table,
     "hooks": hooks,
     "checks": check_list,
     "losses": loss_list,

@@ -10,14 +10,14 @@ import inspect
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import generate
+from sphinx.util.docutils import SphinxDirective
+
 from littlebro import checks, commands
 from littlebro.conf import defaults
 from littlebro.delivery import losses
 from littlebro.plugins import hookspecs
-from sphinx.util.docutils import SphinxDirective
 
 if TYPE_CHECKING:
-    from docutils import nodes
     from sphinx.application import Sphinx
 
 _SOURCES = (checks, commands, defaults, losses, hookspecs, generate)
@@ -29,7 +29,7 @@ class Generated(SphinxDirective):
     required_arguments: ClassVar[int] = 1
     optional_arguments: ClassVar[int] = 1
 
-    def run(self) -> list[nodes.Node]:
+    def run(self) -> list[Any]:
         """Parse the text where the directive stands."""
         for module in _SOURCES:
             self.env.note_dependency(inspect.getfile(module))
