@@ -29,6 +29,7 @@ __all__ = [
 
 _values: Final[dict[str, Any]] = {}
 _ALIAS = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_MOST_DAYS: Final = 365_000  # so that "now" less that many is still a date
 COLLECTION: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -168,6 +169,8 @@ def _wrong_shape(values: Mapping[str, Any], alias: str, known_aliases: list[str]
     if isinstance(values["ON_COMMIT"], str) and values["ON_COMMIT"] not in settings.DATABASES:
         return f"ON_COMMIT names the database {values['ON_COMMIT']!r}, which is not in DATABASES."
     days = values["RETENTION_DAYS"]
-    if days is not None and (isinstance(days, bool) or not isinstance(days, int | float) or days <= 0):
-        return "RETENTION_DAYS must be a number of days above zero, or None."
+    if days is not None and (
+        isinstance(days, bool) or not isinstance(days, int | float) or not 0 < days <= _MOST_DAYS
+    ):
+        return f"RETENTION_DAYS must be a number of days above zero, at most {_MOST_DAYS:,}, or None."
     return None

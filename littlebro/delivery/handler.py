@@ -37,6 +37,9 @@ class TrackerHandler:
                 if found is None:
                     config = conf.alias_config(alias)
                     found = registry.find("trackers", config.tracker, alias)(config)
+                    # A wrong destination must be told now, not to a background thread after a day's events.
+                    for destination in (alias, *config.sinks):
+                        backends[destination]
                     self._built[alias] = found
         return found
 

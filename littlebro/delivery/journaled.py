@@ -7,6 +7,8 @@ each sink. A subclass says in `forward` what "deliver" means for its batches.
 
 import atexit
 import logging
+import math
+import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -324,7 +326,7 @@ def _check_values(config: AliasConfig, options: Mapping[str, Any], *, required: 
         )
     if folder is not None and (not isinstance(folder, str | Path) or not Path(folder).is_absolute()):
         raise config.error(f"TRACKER_OPTIONS['JOURNAL'] must be an absolute path, not {folder!r}.")
-    if options["FSYNC"] not in {"never", "batch", "event"}:
+    if options["FSYNC"] not in ("never", "batch", "event"):
         raise config.error(
             f"TRACKER_OPTIONS['FSYNC'] is 'never', 'batch' or 'event', not {options['FSYNC']!r}."
         )
@@ -332,7 +334,8 @@ def _check_values(config: AliasConfig, options: Mapping[str, Any], *, required: 
         value = options[name]
         if isinstance(option.default, int | float):
             kinds = (int,) if isinstance(option.default, int) else (int, float)
-            if isinstance(value, bool) or not isinstance(value, kinds) or value <= 0:
+            most = math.inf if isinstance(option.default, int) else threading.TIMEOUT_MAX
+            if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value < most:
                 raise config.error(f"TRACKER_OPTIONS[{name!r}] must be a number above zero, not {value!r}.")
 
 
