@@ -78,7 +78,12 @@ def test_delivered_three_times(make_world: Maker) -> None:
     with orphan.open("rb+") as segment:
         content = segment.read().rstrip(b"\0")
         segment.seek(len(content))
-        note = {"littlebro": "loss", "alias": "default", "day": str(datetime.now(UTC).date()), "counts": {"invalid": 7}}
+        note = {
+            "littlebro": "loss",
+            "alias": "default",
+            "day": str(datetime.now(UTC).date()),
+            "counts": {"invalid": 7},
+        }
         segment.write(json.dumps(note, separators=(",", ":")).encode() + b"\n")
     copy = world.folder / "copy"
     shutil.copyfile(orphan, copy)
