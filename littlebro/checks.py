@@ -5,7 +5,8 @@ those tagged ``database`` (``check --database``) touch a store.
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpRequest
 
-from littlebro import conf
+from littlebro import conf, privacy
 from littlebro.conf.defaults import GLOBAL_SETTINGS
 from littlebro.delivery import filesystem
 from littlebro.delivery.handler import trackers
@@ -22,9 +24,6 @@ from littlebro.plugins.manager import hooks
 from littlebro.storage.handler import backends
 
 __all__ = ["check_aliases", "check_journals", "check_plugins", "check_settings", "check_stores"]
-
-
-_LISTS = ("LITTLEBRO_SENSITIVE_KEYS", "LITTLEBRO_RESPECT", "LITTLEBRO_MIDDLEWARE_IGNORE", "LITTLEBRO_PLUGINS")
 
 
 @register("littlebro")
@@ -36,16 +35,11 @@ def check_settings(**_: Any) -> list[CheckMessage]:
         if name.startswith("LITTLEBRO_") and name not in GLOBAL_SETTINGS and not _is_a_plugins(name)
     ]
     wrong: list[str] = []
-    if conf.setting("LITTLEBRO_IP") not in {"off", "truncated", "full"}:
-        wrong.append("LITTLEBRO_IP must be 'off', 'truncated' or 'full'.")
-    wrong.extend(
-        f"{name} must be a whole number above zero, for instance {option.default}."
-        for name, option in GLOBAL_SETTINGS.items()
-        if name.startswith("LITTLEBRO_MAX_") and not _is_count(conf.setting(name))
-    )
-    wrong.extend(
-        f"{name} must be a list of text." for name in _LISTS if not _is_list_of_text(conf.setting(name))
-    )
+    for read in _readers():
+        try:
+            read()
+        except ImproperlyConfigured as error:
+            wrong.append(str(error))
     return [*messages, *(Error(problem, id="littlebro.E002") for problem in wrong)]
 
 
@@ -61,12 +55,15 @@ def _is_a_plugins(name: str) -> bool:
     )
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def _is_list_of_text(value: object) -> bool:
-    return isinstance(value, list | tuple | set | frozenset) and all(isinstance(item, str) for item in value)
+def _readers() -> Iterator[Callable[[], object]]:
+    """Yield, for each global setting, a call of what reads it and would complain."""
+    visit = HttpRequest()
+    visit.META = {"REMOTE_ADDR": "192.0.2.1"}
+    yield from (partial(conf.setting, name) for name in GLOBAL_SETTINGS if name != "LITTLEBRO")
+    yield partial(privacy.client_ip, visit)
+    yield partial(privacy.text_list, "LITTLEBRO_RESPECT")
+    yield partial(privacy.text_list, "LITTLEBRO_MIDDLEWARE_IGNORE")
+    yield privacy.anonymous_cookie
 
 
 @register("littlebro")
@@ -124,11 +121,11 @@ def check_journals(**_: Any) -> list[CheckMessage]:
                     checks.Warning(message, hint="Put it on a disk or a volume.", id="littlebro.W006")
                 )
             database = settings.DATABASES.get(config.location or "default", {})
-            mode = database.get("OPTIONS", {}).get("transaction_mode")
+            mode = str(database.get("OPTIONS", {}).get("transaction_mode")).upper()
             if (
                 config.backend == "simple"
                 and database.get("ENGINE", "").endswith("sqlite3")
-                and mode != "IMMEDIATE"
+                and mode not in {"IMMEDIATE", "EXCLUSIVE"}
             ):
                 message = (
                     f"LITTLEBRO[{alias!r}]: the background thread writes to SQLite beside your requests; "

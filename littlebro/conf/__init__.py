@@ -20,6 +20,7 @@ __all__ = [
     "AliasConfig",
     "alias_config",
     "aliases",
+    "beat_schedule",
     "check_options",
     "is_ours",
     "nearest",
@@ -58,13 +59,35 @@ def is_ours(name: str) -> bool:
 
 
 def setting(name: str) -> Any:
-    """Return the global setting `name`, or its default where the project does not set it."""
+    """Return the global setting `name`, or its default where the project does not set it.
+
+    Raises `ImproperlyConfigured` for a value of the wrong shape.
+    """
     try:
         return _values[name]
     except KeyError:
         # Django looks a missing setting up anew each time, at 2 µs; a request asks for five of them.
-        value = _values[name] = getattr(settings, name, GLOBAL_SETTINGS[name].default)
+        value = getattr(settings, name, GLOBAL_SETTINGS[name].default)
+        problem = _wrong_value(name, value)
+        if problem:
+            raise ImproperlyConfigured(f"{name} must be {problem}, not {value!r:.80}.") from None
+        _values[name] = value
         return value
+
+
+def _wrong_value(name: str, value: object) -> str:
+    """Return what a global setting must be, or "" where it is; those with a reader of their own are left to it."""
+    if name.startswith("LITTLEBRO_MAX_") or name == "LITTLEBRO_ANONYMOUS_COOKIE_AGE":
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            return f"a whole number above zero, for instance {GLOBAL_SETTINGS[name].default}"
+    elif name == "LITTLEBRO_SENSITIVE_KEYS":
+        if not isinstance(value, list | tuple | set | frozenset) or not all(
+            isinstance(entry, str) and any(map(str.isalnum, entry)) for entry in value
+        ):
+            return "a list of text"  # a bare text would be read letter by letter
+    elif name == "LITTLEBRO_STRICT" and value is not None and not isinstance(value, bool):
+        return "True, False or None"
+    return ""
 
 
 def _forget_value(*, setting: str, **_: Any) -> None:
@@ -78,6 +101,18 @@ def strict() -> bool:
     """Return whether bad input raises: `LITTLEBRO_STRICT`, by default `DEBUG`."""
     value = setting("LITTLEBRO_STRICT")
     return bool(settings.DEBUG if value is None else value)
+
+
+def beat_schedule() -> dict[str, dict[str, Any]]:
+    """Return the entries for Celery's ``beat_schedule`` that littlebro wants: upkeep and purge.
+
+    Times are in seconds. A chore that was not begun before the next is due expires, so that a late beat, or two of
+    them, does not pile them up. Small steps: a daily interval would never come where beat restarts each day.
+    """
+    return {
+        task: {"task": task, "schedule": every, "options": {"queue": "littlebro", "expires": every - 1}}
+        for task, every in (("littlebro.upkeep", 60.0), ("littlebro.purge", 3600.0))
+    }
 
 
 def aliases() -> list[str]:

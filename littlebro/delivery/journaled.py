@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import msgspec
+from django.core.exceptions import ImproperlyConfigured
 
 from littlebro.conf import AliasConfig
 from littlebro.conf.defaults import JOURNAL_OPTIONS
@@ -62,7 +63,10 @@ class JournalTracker(BaseTracker):
         _trackers.add(self)
 
     def _open_journal(self, folder: Path) -> None:
-        journal = Journal(folder, self.options, on_work=self._work, on_lost=self._lost)
+        try:
+            journal = Journal(folder, self.options, on_work=self._work, on_lost=self._lost)
+        except ImproperlyConfigured as error:
+            raise self.config.error(str(error)) from error
         self._sinks = {sink: Spool(folder / "sinks" / sink, linked=True) for sink in self.config.sinks}
         suffix = FANNED if self._sinks else SEALED
         self.couriers = [Courier(f"{self.alias}", journal.spool, suffix, self._deliver_main, self._chores)]
