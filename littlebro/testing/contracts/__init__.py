@@ -7,5 +7,6 @@ contract of trackers needs pytest-django and a test database besides.
 from littlebro.testing.contracts.backend import BackendContract
 from littlebro.testing.contracts.base import not_proved, proves
 from littlebro.testing.contracts.samples import make_event
+from littlebro.testing.contracts.tracking import TrackerContract
 
-__all__ = ["BackendContract", "make_event", "not_proved", "proves"]
+__all__ = ["BackendContract", "TrackerContract", "make_event", "not_proved", "proves"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -21,36 +22,35 @@ from littlebro.testing.contracts.samples import make_event, mixed
 
 __all__ = ["LifePromises"]
 
-_WATCHED = (
-    "open",
-    "os.mkdir",
-    "socket.connect",
-    "socket.bind",
-    "sqlite3.connect",
-    "subprocess.Popen",
-    "os.fork",
-)
-_watching: list[list[str]] = []
+_WATCHED = ("os.mkdir", "socket.connect", "socket.bind", "sqlite3.connect", "subprocess.Popen", "os.fork")
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+_watching: list[tuple[list[str], bool]] = []
 
 
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:
-    if _watching and event in _WATCHED:
-        _watching[-1].append(f"{event} {arguments[:1]}")
+    if not _watching:
+        return
+    seen, reading = _watching[-1]
+    if event in _WATCHED or (event == "open" and (reading or arguments[2] & _WRITING)):
+        seen.append(f"{event} {arguments[0]!r}")
 
 
 @contextmanager
-def watched() -> Iterator[list[str]]:
-    """Give a list of the files, connections, processes and threads that the block opens or starts."""
+def watched(*, reading: bool = True) -> Iterator[list[str]]:
+    """Give a list of the files, connections, processes and threads that the block opens or starts.
+
+    `reading` says whether a file that is only read counts.
+    """
     if not getattr(watched, "armed", False):
         watched.armed = True  # type: ignore[attr-defined]
         sys.addaudithook(_audit)  # cannot be taken away again: one a process
     seen: list[str] = []
     before = set(threading.enumerate())
-    _watching.append(seen)
+    _watching.append((seen, reading))
     try:
         yield seen
     finally:
-        _watching.remove(seen)
+        _watching.pop()
         seen += [f"thread {thread.name}" for thread in threading.enumerate() if thread not in before]
 
 
