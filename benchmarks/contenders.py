@@ -83,7 +83,10 @@ class Contender:
         if self.gate is None:
             return
         self.gate.close()
+        end = time.monotonic() + 20
         while not self.gate.waiting:
+            if time.monotonic() > end:
+                raise RuntimeError(f"{self.name} does not deliver")
             for number in range(100):
                 self.call(PARAMS[number])
             time.sleep(0.01)
@@ -130,7 +133,6 @@ class Littlebro(Contender):
         self._tracker = tracker
         backend: Any = backends["default"]
         self.gate = backend.save_many = Gate(backend.save_many)
-        self.calls = 0
 
     def call(self, params: dict[str, Any]) -> object:
         return self._tracker.track_event(NAME, params)
@@ -146,7 +148,7 @@ class Littlebro(Contender):
 
 
 class OpenTelemetry(Contender):
-    """Its log SDK: the batch processor, and the OTLP exporter (protobuf over HTTP) where that is installed."""
+    """Its log SDK with the batch processor and its own OTLP exporter, protobuf over HTTP."""
 
     name = "OpenTelemetry"
 
