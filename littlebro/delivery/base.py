@@ -141,15 +141,29 @@ class BaseTracker:
         for item in items:
             try:
                 results.append(await self.atrack_event(**item))
-            except InvalidEvent as error:
-                results.append(error)
+            except (InvalidEvent, TypeError) as error:
+                results.append(self._bad_item(error))
         return _all_or_first_error(results)
 
     def _each(self, item: Mapping[str, Any]) -> Event | InvalidEvent | None:
         try:
             return self.track_event(**item)
-        except InvalidEvent as error:
+        except (InvalidEvent, TypeError) as error:
+            return self._bad_item(error)
+
+    def _bad_item(self, error: InvalidEvent | TypeError) -> InvalidEvent | None:
+        """Return the refusal of an item, to be raised after the others; None where it is counted already.
+
+        `track_event` raises no TypeError of its own: the item is no mapping of its arguments.
+        """
+        if isinstance(error, InvalidEvent):
             return error
+        refusal = InvalidEvent("items", f"an item is no mapping of track_event's arguments ({error})")
+        try:
+            self._refuse(refusal, {"name": None, "event_id": None, "collection": None})
+        except InvalidEvent:
+            return refusal
+        return None
 
     def build(self, name: str, params: Any = None, **more: Any) -> Event | None:
         """Return the event that `track_event` would record, or None where it was dropped; record nothing.

@@ -23,20 +23,19 @@ __all__ = ["add", "add_refused", "add_unreadable", "replay"]
 
 def _keep(letters: Sequence["DeadLetter"]) -> None:
     """Write letters; one that is there already counts one more attempt, with the reason of today."""
-    from django.db.models import F  # noqa: PLC0415 - models need a configured Django
+    from django.db import router, transaction  # noqa: PLC0415 - models need a configured Django
+    from django.db.models import F  # noqa: PLC0415 - as above
 
     from littlebro.models import DeadLetter  # noqa: PLC0415 - as above
 
-    for letter in letters:
-        key = {
-            "alias": letter.alias,
-            "sink": letter.sink,
-            "collection": letter.collection,
-            "event_id": letter.event_id,
-        }
-        known = DeadLetter.objects.filter(**key)
-        if not known.update(attempts=F("attempts") + 1, reason=letter.reason, body=letter.body):
-            letter.save(force_insert=True)
+    # A savepoint where the caller's transaction is open, which an error here must not poison.
+    with transaction.atomic(using=router.db_for_write(DeadLetter)):
+        for letter in letters:
+            known = DeadLetter.objects.filter(
+                alias=letter.alias, sink=letter.sink, collection=letter.collection, event_id=letter.event_id
+            )
+            if not known.update(attempts=F("attempts") + 1, reason=letter.reason, body=letter.body):
+                letter.save(force_insert=True)
 
 
 def add(alias: str, sink: str, events: Sequence[Event], reasons: Mapping[tuple[str, str], str]) -> None:

@@ -76,16 +76,17 @@ class Delivery:
             return events
         prepared: list[Event] = []
         for event in events:
-            seen = hooks.before_storing(event, self._pipeline.add_context)
-            if seen is not None:
-                try:
-                    seen = self._pipeline.checked(seen)
-                    self._pipeline.line(seen)
-                except InvalidEvent as error:
-                    logger.warning("Event %r (%s) goes on as it was sent: %s", event.name, event.id, error)
-                    losses.count(self.alias, "invalid-context")
-                    seen = event
-                prepared.append(seen)
+            try:
+                seen = hooks.before_storing(event, self._pipeline.add_context)
+                if seen is None:
+                    continue
+                seen = self._pipeline.checked(seen)
+                self._pipeline.line(seen)
+            except InvalidEvent as error:  # as it was sent it is redacted already
+                logger.warning("Event %r (%s) goes on as it was sent: %s", event.name, event.id, error)
+                losses.count(self.alias, "invalid-context")
+                seen = event
+            prepared.append(seen)
         return prepared
 
     def _erase_forgotten(self, backend: BaseBackend, events: Sequence[Event]) -> None:

@@ -122,16 +122,24 @@ def _changed(event: Event, changes: Mapping[tuple[Any, ...], Any]) -> Event:
     copy = _copy(event)
     roots = {"params": copy.params, "context": copy.context}
     for path, value in changes.items():
+        if len(path) < 2 or path[0] not in roots:
+            raise ValueError(f"a redactor's path {path!r} leads nowhere")
         found: Any = roots
         for part in path[:-1]:
-            found = found[part] if isinstance(found, list) or part in found else {}
-        if len(path) < 2 or not isinstance(found, dict | list):
-            raise ValueError(f"a redactor's path {path!r} leads nowhere")
+            found = found[part] if _holds(found, part) else None
         last = path[-1]
-        if value is not REMOVE and (isinstance(found, list) or last in found):
-            found[last] = value
-        elif isinstance(found, list):
-            found[last] = None
-        else:
-            found.pop(last, None)
+        if _holds(found, last):
+            if value is not REMOVE:
+                found[last] = value
+            elif isinstance(found, list):
+                found[last] = None
+            else:
+                del found[last]
     return copy
+
+
+def _holds(value: Any, part: Any) -> bool:
+    """Return whether `part` is a key, or a place, that is there; what is not there needs no redaction."""
+    if isinstance(value, list):
+        return type(part) is int and 0 <= part < len(value)
+    return isinstance(value, dict) and part in value

@@ -75,11 +75,28 @@ class Pipeline:
                 return None
             event, request = surrounded
         if self.hooks.in_caller:
-            seen = self.hooks.before_sending(event, request, self.add_context)
-            if seen is None:
-                return None
-            event = self.checked(seen)
+            return self._past_plugins(event, request)
         return event, self.line(event)
+
+    def _past_plugins(self, event: Event, request: HttpRequest | None) -> Built | None:
+        """Return the event as plugins leave it; without what enrichers added, where that makes it unfit."""
+        self.line(event)  # or plugins would be blamed for what only the bytes show
+        seen = self.hooks.before_sending(event, request, self.add_context)
+        if seen is None:
+            return None
+        try:
+            seen = self.checked(seen)
+            return seen, self.line(seen)
+        except InvalidEvent:
+            if strict():
+                raise
+        seen = self.hooks.redacted(event)
+        if seen is None:
+            return None
+        seen = self.checked(seen)
+        line = self.line(seen)
+        losses.count(self._alias, "invalid-context")
+        return seen, line
 
     def checked(self, event: Event) -> Event:
         """Return the event with params and context walked again, after plugins changed them."""
