@@ -76,12 +76,14 @@ class DeadLetter(models.Model):
 
     class Meta:
         verbose_name = "dead letter"
+        permissions: ClassVar = [("replay_deadletter", "Can replay dead letter")]
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["alias", "sink", "collection", "event_id"], name="littlebro_deadletter_unique"
             ),
         ]
         indexes: ClassVar = [
+            models.Index(fields=["event_id"], name="littlebro_deadletter_event"),
             models.Index(fields=["user_id"], name="littlebro_deadletter_user"),
             models.Index(fields=["anonymous_id"], name="littlebro_deadletter_anonymous"),
         ]

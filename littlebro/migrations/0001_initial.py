@@ -47,7 +47,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 "verbose_name": "dead letter",
+                "permissions": [("replay_deadletter", "Can replay dead letter")],
                 "indexes": [
+                    models.Index(fields=["event_id"], name="littlebro_deadletter_event"),
                     models.Index(fields=["user_id"], name="littlebro_deadletter_user"),
                     models.Index(fields=["anonymous_id"], name="littlebro_deadletter_anonymous"),
                 ],
