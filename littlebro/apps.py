@@ -1,5 +1,7 @@
 """The app's wiring into Django: checks, the receiver of changed settings, and no work besides."""
 
+import sys
+
 from django.apps import AppConfig
 from django.core.signals import setting_changed
 
@@ -19,3 +21,5 @@ class LittlebroConfig(AppConfig):
         from littlebro.delivery.handler import on_setting_changed  # noqa: PLC0415 - apps are ready only now
 
         setting_changed.connect(on_setting_changed, dispatch_uid="littlebro")
+        if "celery" in sys.modules:  # the project has an app: its tasks shall know which request started them
+            from littlebro import carrying  # noqa: F401, PLC0415 - connected by being imported; needs celery

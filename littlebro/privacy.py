@@ -44,6 +44,7 @@ __all__ = [
     "opted_out",
     "page_params",
     "request_facts",
+    "request_id",
     "shorten_ip",
     "text_list",
 ]
@@ -68,7 +69,7 @@ _ISSUED: Final = "_littlebro_anonymous_id"
 
 
 def request_facts(request: HttpRequest) -> Mapping[str, Any]:
-    """Return what the request says of where it came from: `ip`, `user_agent`, `referrer`.
+    """Return what the request says of where it came from: `ip`, `user_agent`, `referrer`, `request_id`.
 
     A fact that is unknown, or switched off by `LITTLEBRO_IP`, is left out. Worked out once a request.
     """
@@ -80,10 +81,17 @@ def request_facts(request: HttpRequest) -> Mapping[str, Any]:
         ("ip", client_ip(request)),
         ("user_agent", clean_user_agent(_header(meta.get("HTTP_USER_AGENT")))),
         ("referrer", clean_referrer(_header(meta.get("HTTP_REFERER")))),
+        ("request_id", request_id(request)),
     )
     facts = {name: value for name, value in found if value}
     request.__dict__[_FACTS] = facts
     return facts
+
+
+def request_id(request: HttpRequest) -> str | None:
+    """Return the header X-Request-ID, by which a proxy or another middleware names the request, or None."""
+    given = _header(request.META.get("HTTP_X_REQUEST_ID"))
+    return given if given and len(given) <= MAX_ID and not _UNSAFE.search(given) else None
 
 
 def page_params(

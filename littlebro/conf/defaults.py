@@ -128,6 +128,11 @@ GLOBAL_SETTINGS: Final = _table(
     Option("LITTLEBRO_MAX_KEY_LENGTH", 256, "Characters of one key."),
     Option("LITTLEBRO_MAX_NAME_LENGTH", 200, "Characters of an event's name, at most 200."),
     Option(
+        "LITTLEBRO_CELERY_USER",
+        False,
+        "Carry the user's and the anonymous id into your own Celery tasks, beside request id and bound values.",
+    ),
+    Option(
         "LITTLEBRO_FORGET_KEY", None, "Key that hashes the ids of forgotten people; None means SECRET_KEY."
     ),
 )

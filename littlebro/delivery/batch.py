@@ -1,22 +1,25 @@
-"""What is inside a sealed segment: events, notes of refused input, and counts of losses.
+"""What is inside a sealed segment, or a message that travels through a broker: events, notes of refused input, and
+counts of losses.
 
-Bytes in, a `Batch` out; a torn line (its writer was killed in the middle) was never accepted and is passed
-over, a damaged one is kept for the dead letters. Knows the format of lines, not where they go.
+Bytes in, a `Batch` out; a torn line (its writer was killed in the middle) was never accepted and is passed over, a
+damaged one is kept for the dead letters. Knows the format of lines, not where they go.
 """
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
 
 from littlebro.events.event import Event, decode
-from littlebro.exceptions import InvalidEvent
+from littlebro.exceptions import InvalidEvent, NewerFormat
 
-__all__ = ["Batch", "parse", "refusal_line"]
+__all__ = ["Batch", "parse", "parse_message", "refusal_line"]
 
 # Event lines start with their id; every other line says with this key what it is.
 _MARK: Final = b'{"littlebro":'
+_items: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class Batch(msgspec.Struct):
@@ -26,6 +29,56 @@ class Batch(msgspec.Struct):
     refused: list[dict[str, Any]]
     losses: list[dict[str, Any]]
     unreadable: dict[str, bytes]
+
+    def notes(self, source: str) -> list[dict[str, Any]]:
+        """Return what is no event as notes that can travel by themselves; `source` is the segment's name."""
+        lost = [{**note, "source": source} for note in self.losses]
+        unread = [
+            {"littlebro": "unreadable", "key": key, "line": line} for key, line in self.unreadable.items()
+        ]
+        return [*self.refused, *lost, *unread]
+
+
+class _Unreadable(msgspec.Struct):
+    key: str
+    line: bytes
+
+
+def parse_message(text: str) -> tuple[Batch, dict[str, list[dict[str, Any]]]]:
+    """Return what a message's JSON array holds, and its counts of losses by their source.
+
+    Raises `NewerFormat` where a newer littlebro sent it. What is neither event nor note is unreadable.
+    """
+    batch = Batch([], [], [], {})
+    counts: dict[str, list[dict[str, Any]]] = {}
+    try:
+        items = [bytes(item) for item in _items.decode(text)]
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        items = [text.encode(errors="replace")]
+    for item in items:
+        try:
+            if item.startswith(_MARK):
+                _sort_note(item, batch, counts)
+            else:
+                batch.events.append(decode(item))
+        except (InvalidEvent, msgspec.MsgspecError, KeyError):
+            batch.unreadable[f"message:{blake2b(item, digest_size=12).hexdigest()}"] = item
+    return batch, counts
+
+
+def _sort_note(item: bytes, batch: Batch, counts: dict[str, list[dict[str, Any]]]) -> None:
+    note = msgspec.json.decode(item, type=dict[str, Any])
+    kind = note["littlebro"]
+    if kind == "loss":
+        counts.setdefault(note["source"], []).append(note)
+    elif kind == "refused":
+        batch.refused.append(note)
+    elif kind == "unreadable":
+        unread = msgspec.json.decode(item, type=_Unreadable)
+        batch.unreadable[unread.key] = unread.line
+    else:
+        message = f"A note of the kind {kind!r} waits for a newer littlebro."
+        raise NewerFormat(message)
 
 
 def parse(content: bytes, name: str) -> Batch:

@@ -22,7 +22,7 @@ from littlebro.conf import AliasConfig
 from littlebro.conf.defaults import JOURNAL_OPTIONS
 from littlebro.delivery import deadletters, losses, transactions
 from littlebro.delivery.base import BaseTracker
-from littlebro.delivery.batch import parse
+from littlebro.delivery.batch import Batch, parse
 from littlebro.delivery.courier import Courier
 from littlebro.delivery.journal import Journal, JournalRefused
 from littlebro.delivery.pipeline import Built
@@ -219,12 +219,17 @@ class JournalTracker(BaseTracker):
         batch = parse(content, held.name)
         if batch.events:
             self.forward(batch.events, "")
+        if batch.refused or batch.unreadable or batch.losses:
+            self.keep_notes(batch, held.name)
+
+    def keep_notes(self, batch: Batch, source: str) -> None:
+        """Take what the segment `source` holds besides events to its tables, or on its way there."""
         if batch.refused:
             deadletters.add_refused(batch.refused)
         if batch.unreadable:
             deadletters.add_unreadable(self.alias, batch.unreadable)
         if batch.losses:
-            losses.store(batch.losses, held.name)
+            losses.store(batch.losses, source)
 
     def _to_sink(self, sink: str) -> Callable[[Claim, bytes], None]:
         def deliver(held: Claim, content: bytes) -> None:

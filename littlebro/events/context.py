@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
 
-__all__ = ["Ambient", "bind", "current", "inside_delivery", "open_request"]
+__all__ = ["Ambient", "bind", "carried", "current", "inside_delivery", "open_request"]
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -52,6 +52,18 @@ def bind(**values: Any) -> Iterator[None]:
     """
     outer = _ambient.get()
     token = _ambient.set(msgspec.structs.replace(outer, values=MappingProxyType({**outer.values, **values})))
+    try:
+        yield
+    finally:
+        _ambient.reset(token)
+
+
+@contextmanager
+def carried(
+    values: Mapping[str, Any], user_id: str | None = None, anonymous_id: str | None = None
+) -> Iterator[None]:
+    """Surround the block with what was ambient in the process that started it, and nothing else."""
+    token = _ambient.set(Ambient(MappingProxyType(dict(values)), None, user_id, anonymous_id))
     try:
         yield
     finally:

@@ -1,0 +1,181 @@
+"""Celery's side: the task that stores a batch, and beat's chores.
+
+Found by the project's own app (`autodiscover_tasks`), since ``"littlebro"`` is in INSTALLED_APPS. A batch comes in as
+one JSON text; it is stored, or it goes back to the queue, and is never dropped. Celery's own `retry()` and ETA are not
+used: they keep batches in the worker's memory, and drop them when the broker is away. Names and arguments never
+change: old and new versions of a site run side by side while it is deployed.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+from celery import Celery, shared_task, signals
+from celery.exceptions import Reject
+from django.core.exceptions import ImproperlyConfigured
+
+from littlebro import (
+    carrying,  # noqa: F401 - connected by being imported
+    conf,
+    publishing,
+)
+from littlebro.delivery import JournalTracker, deadletters, losses, retention
+from littlebro.delivery.batch import Batch, parse_message
+from littlebro.delivery.courier import close_connections
+from littlebro.delivery.handler import trackers
+from littlebro.delivery.journaled import close_all
+from littlebro.events.context import inside_delivery
+from littlebro.events.event import FORMAT, Event
+from littlebro.exceptions import NewerFormat
+from littlebro.publishing import TASK, publisher
+
+__all__ = ["deliver", "purge", "upkeep"]
+
+logger = logging.getLogger("littlebro")
+
+# The project's task_time_limit would drop the batch that it cuts short; a day is longer than any wait here.
+_NO_LIMIT: Final = 24 * 3600
+_FIRST_PAUSE: Final = 0.5
+_LONGEST_PAUSE: Final = 10.0
+# For a batch that this worker cannot judge and another may: just long enough not to spin.
+_SHORT_PAUSE: Final = 2.0
+
+_events: Final = msgspec.json.Decoder(list[Event])
+
+
+@shared_task(
+    name=TASK,
+    bind=True,
+    acks_late=True,
+    reject_on_worker_lost=True,
+    acks_on_failure_or_timeout=False,
+    ignore_result=True,
+    store_errors_even_if_ignored=False,
+    serializer="json",
+    time_limit=_NO_LIMIT,
+    soft_time_limit=_NO_LIMIT,
+    max_retries=0,
+    rate_limit=None,
+)
+def deliver(self: Any, alias: str, batch: str) -> None:
+    """Store `batch`, the text of a JSON array of encoded events of `alias`; put it back where that cannot be now.
+
+    ``"alias/sink"`` stores it in a sink of the alias.
+    """
+    if self.request.is_eager or self.request.called_directly:  # there is no queue to put it back into
+        _store(alias, batch)
+        return
+    end = time.monotonic() + publishing.LONGEST_WAIT
+    pause = _FIRST_PAUSE
+    while True:
+        try:
+            _store(alias, batch)
+        except (ImproperlyConfigured, NewerFormat) as error:
+            # A newer site sent it, or an older one: there may be a worker that knows better.
+            reason = str(error)
+            time.sleep(_SHORT_PAUSE)
+            break
+        except Exception as error:  # noqa: BLE001 - a bug must not cost a batch either: it waits, with its reason
+            close_connections()
+            reason = f"{type(error).__name__}: {error}"
+            if time.monotonic() + pause > end:
+                break
+            if pause == _FIRST_PAUSE:
+                logger.warning("littlebro[%s]: a batch waits for its store: %s", alias, reason)
+            time.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+        else:
+            return
+    _put_back(alias, batch, reason)
+
+
+def _store(alias: str, batch: str) -> None:
+    """Store a batch; raise whatever keeps it from being stored."""
+    name, _, sink = alias.partition("/")
+    with inside_delivery():
+        tracker = trackers[name]
+        events = _only_events(batch)
+        if events is None:
+            found, counts = parse_message(batch)
+            events = found.events
+            _keep_notes(name, found, counts)
+        if events:
+            tracker.delivery_to(sink).save(events)
+        if isinstance(tracker, JournalTracker) and losses.pending(name):
+            tracker.write_losses(force=False)
+
+
+def _only_events(batch: str) -> Sequence[Event] | None:
+    """Return the events of a batch that holds nothing else, which is nearly every one; else None."""
+    try:
+        events = _events.decode(batch)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
+    return events if all(event.v <= FORMAT for event in events) else None
+
+
+def _keep_notes(alias: str, found: Batch, counts: Mapping[str, list[dict[str, Any]]]) -> None:
+    """Take what a message holds besides events to its tables."""
+    if found.refused:
+        deadletters.add_refused(found.refused)
+    if found.unreadable:
+        deadletters.add_unreadable(alias, found.unreadable)
+    for source, notes in counts.items():
+        losses.store(notes, source)
+
+
+def _put_back(alias: str, batch: str, reason: str) -> None:
+    """Put a fresh copy at the end of the queue, so that others get their turn; failing that, hand this one back."""
+    logger.warning("littlebro[%s]: a batch goes back to the queue: %s", alias, reason)
+    try:
+        publisher.publish(alias, batch)
+    except Exception as error:  # noqa: BLE001 - whatever keeps the copy out, the batch itself is still there
+        logger.warning(
+            "littlebro[%s]: no copy could be published: %s: %s", alias, type(error).__name__, error
+        )
+        time.sleep(_LONGEST_PAUSE)
+        raise Reject(reason, requeue=True) from None
+
+
+@shared_task(name="littlebro.upkeep", ignore_result=True, time_limit=_NO_LIMIT, soft_time_limit=_NO_LIMIT)
+def upkeep() -> None:
+    """Deliver what lies in the journals of this machine, what dead processes left included."""
+    for alias in conf.aliases():
+        try:
+            done = trackers[alias].upkeep()
+        except Exception:
+            logger.exception("littlebro[%s]: upkeep failed.", alias)
+            continue
+        if done.get("reason"):
+            logger.warning("littlebro[%s]: upkeep left %s segments: %s", alias, done["left"], done["reason"])
+
+
+@shared_task(name="littlebro.purge", ignore_result=True, time_limit=_NO_LIMIT, soft_time_limit=_NO_LIMIT)
+def purge() -> None:
+    """Delete the events that are past the RETENTION_DAYS of their alias."""
+    for alias in conf.aliases():
+        try:
+            deleted = retention.purge(alias)
+        except Exception:
+            logger.exception("littlebro[%s]: purging failed.", alias)
+            continue
+        if deleted:
+            logger.info("littlebro[%s]: %d events past retention were deleted.", alias, deleted)
+
+
+@signals.celeryd_init.connect(weak=False, dispatch_uid="littlebro.tasks")
+def _read_queue(instance: Any, **_: Any) -> None:
+    """Let a worker read our queue; before ``-Q`` and ``-X`` are applied, so that these have the last word."""
+    app: Celery = instance.app
+    app.amqp.queues.select_add(publishing.queue_of(app))
+
+
+@signals.worker_process_shutdown.connect(weak=False, dispatch_uid="littlebro.tasks")
+def _close(**_: Any) -> None:
+    """Deliver what tasks tracked: a pool's process ends without running `atexit`."""
+    close_all()
+    publisher.close()
