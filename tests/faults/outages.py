@@ -34,7 +34,7 @@ class Proxy:
 
     def __init__(self, target: int) -> None:
         self.target = target
-        self._mode: Literal["pass", "cut", "hole"] = "pass"
+        self._mode: str = "pass"
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -181,14 +181,25 @@ class Disk:
 
     @contextlib.contextmanager
     def full(self) -> Iterator[None]:
-        """Fill it to the last byte."""
+        """Fill it to the last byte, and again whenever something is freed."""
         filler = self._place / "filler"
-        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-            while file.write(bytes(4096)):
-                pass
+        end = threading.Event()
+
+        def fill() -> None:
+            with filler.open("wb", buffering=0) as file:
+                while not end.is_set():
+                    with contextlib.suppress(OSError):
+                        while file.write(bytes(4096)):
+                            pass
+                    end.wait(0.02)
+
+        thread = threading.Thread(target=fill)
+        thread.start()
         try:
             yield
         finally:
+            end.set()
+            thread.join()
             filler.unlink()
 
 
