@@ -24,7 +24,16 @@ CELLS = {
 }
 SERVERS = ("POSTGRESQL", "MARIADB", "MONGODB", "REDIS", "RABBITMQ")
 # The tools of the suite, and nothing that one of our extras would bring.
-BARE_TOOLS = ["hypothesis", "pytest", "pytest-asyncio", "pytest-django", "pytest-randomly", "sybil", "tzdata"]
+BARE_TOOLS = [
+    "hatchling",
+    "hypothesis",
+    "pytest",
+    "pytest-asyncio",
+    "pytest-django",
+    "pytest-randomly",
+    "sybil",
+    "tzdata",
+]
 
 
 def interpreter(version: str) -> str:

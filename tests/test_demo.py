@@ -22,6 +22,8 @@ from littlebro.demo import runner
 from littlebro.demo.browser import Address, Browser
 from littlebro.demo.ledger import Ledger
 
+pytest.importorskip("gunicorn", reason="the demo is served by gunicorn, the extra `demo`")
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 PASSWORD = re.compile(r"^Log in as +admin +password +(\S+)$", re.MULTILINE)
 ADDRESS = re.compile(r"^The shop +http://([\d.]+):(\d+)/$", re.MULTILINE)

@@ -68,6 +68,7 @@ def test_what_is_missing_is_named(name: str, monkeypatch: pytest.MonkeyPatch) ->
     """A server that is not installed is reported with the package that brings it and the variable to set."""
     kind = SERVICES[name]
     monkeypatch.delenv(kind.variable(), raising=False)
+    monkeypatch.delenv(kind.reason_variable(), raising=False)
     monkeypatch.setattr(kind, "find", lambda self: False)
     with Servers([name], install=False) as servers:
         assert kind.packages[0] in servers.missing[name]

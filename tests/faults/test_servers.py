@@ -36,6 +36,8 @@ def free_port() -> int:
 @contextlib.contextmanager
 def served(world: World, name: str, **environment: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """Run a server; yield its process and the address where it answers."""
+    for needed in (SERVERS[name][1], *(["gevent"] if name == "gevent" else [])):
+        pytest.importorskip(needed)
     port = free_port()
     place = (f"--port={port}",) if name == "uvicorn" else (f"--bind=127.0.0.1:{port}",)
     server = world.start(*SERVERS[name], *place, **environment)
