@@ -5,7 +5,7 @@ those tagged ``database`` (``check --database``) touch a store.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,29 @@ from littlebro.delivery.handler import trackers
 from littlebro.plugins.manager import hooks
 from littlebro.storage.handler import backends
 
-__all__ = ["check_aliases", "check_journals", "check_plugins", "check_settings", "check_stores"]
+__all__ = [
+    "check_aliases",
+    "check_broker",
+    "check_celery",
+    "check_journals",
+    "check_plugins",
+    "check_settings",
+    "check_stores",
+]
+
+# What `littlebro.checks_celery` finds, by its kind.
+_CELERY = {
+    "no-app": "littlebro.E009",
+    "no-json": "littlebro.E010",
+    "no-broker": "littlebro.W011",
+    "visibility": "littlebro.W012",
+    "pickle": "littlebro.W013",
+    "no-confirms": "littlebro.W014",
+    "eviction": "littlebro.W015",
+    "forgetful": "littlebro.W016",
+    "unread": "littlebro.W017",
+    "no-answer": "littlebro.W018",
+}
 
 
 @register("littlebro")
@@ -160,3 +182,45 @@ def check_stores(databases: Sequence[str] | None = None, **_: Any) -> list[Check
             checks.Warning(f"LITTLEBRO[{alias!r}]: {problem}", id="littlebro.W008") for problem in problems
         ]
     return found
+
+
+@register("littlebro")
+def check_celery(**_: Any) -> list[CheckMessage]:
+    """E009: the tracker celery without a Celery app of the project's own. E010: workers that refuse JSON, and so
+    lose each batch. W011: no broker is named. W012: Redis hands batches out again while they are worked on.
+    W013: workers accept pickle. W014: a broker that does not confirm what it takes.
+    """
+    if not _uses_celery():
+        return []
+    from littlebro import checks_celery  # noqa: PLC0415 - needs the extra
+
+    return _told(checks_celery.of_settings())
+
+
+@register("littlebro", Tags.database)
+def check_broker(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """W015: a Redis that evicts what waits. W016: a Redis that forgets it at a restart. W017: a queue that no worker
+    reads. W018: a broker that does not answer.
+    """
+    if not databases or not _uses_celery():
+        return []
+    from littlebro import checks_celery  # noqa: PLC0415 - needs the extra
+
+    return _told(checks_celery.of_broker())
+
+
+def _uses_celery() -> bool:
+    """Return whether an alias travels through a broker: its tracker says so."""
+    for alias, _config in _configs():
+        with contextlib.suppress(ImproperlyConfigured):  # told by check_aliases
+            if getattr(trackers[alias], "broker", None) == "celery":
+                return True
+    return False
+
+
+def _told(findings: Iterable[Any]) -> list[CheckMessage]:
+    kinds = {"E": Error, "W": checks.Warning}
+    return [
+        kinds[_CELERY[kind].rpartition(".")[2][0]](message, hint=hint, id=_CELERY[kind])
+        for kind, message, hint in findings
+    ]

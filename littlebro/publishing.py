@@ -89,9 +89,10 @@ def _is_made_up(app: Celery) -> bool:
 def queue_of(app: Celery) -> Queue:
     """Return the queue ``littlebro`` as the app has it: from ``task_queues``, or as it makes missing ones."""
     try:
-        return app.amqp.queues[QUEUE]
+        queue: Queue = app.amqp.queues[QUEUE]
     except KeyError:  # task_create_missing_queues is off
-        return Queue(QUEUE, Exchange(QUEUE, type="direct"), QUEUE)
+        queue = Queue(QUEUE, Exchange(QUEUE, type="direct"), QUEUE)
+    return queue
 
 
 def connect(app: Celery) -> Connection:

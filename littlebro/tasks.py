@@ -20,6 +20,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from littlebro import (
     carrying,  # noqa: F401 - connected by being imported
+    checks_celery,
     conf,
     publishing,
 )
@@ -172,6 +173,19 @@ def _read_queue(instance: Any, **_: Any) -> None:
     """Let a worker read our queue; before ``-Q`` and ``-X`` are applied, so that these have the last word."""
     app: Celery = instance.app
     app.amqp.queues.select_add(publishing.queue_of(app))
+
+
+@signals.worker_ready.connect(weak=False, dispatch_uid="littlebro.tasks")
+def _look(**_: Any) -> None:
+    """Say, when a worker starts, what in settings or broker will lose events."""
+    try:
+        with publishing.connect(publishing.project_app()) as connection:
+            findings = [*checks_celery.of_settings(), *checks_celery.of_memory(connection)]
+    except Exception as error:  # noqa: BLE001 - a look must not keep a worker from working
+        logger.debug("littlebro: the broker could not be looked at: %s", error)
+        return
+    for finding in findings:
+        logger.warning("littlebro: %s %s", finding.message, finding.hint)
 
 
 @signals.worker_process_shutdown.connect(weak=False, dispatch_uid="littlebro.tasks")
