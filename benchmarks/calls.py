@@ -20,8 +20,8 @@ from benchmarks.report import Report, middle, percentile
 
 __all__ = ["run"]
 
-IDLE_CALLS, IDLE_ROUNDS = 5_000, 15
-RUNNING_CALLS, RUNNING_ROUNDS = 20_000, 7
+IDLE_CALLS, IDLE_ROUNDS = 4_000, 15
+RUNNING_CALLS, RUNNING_ROUNDS = 10_000, 5
 
 _processes = get_context("spawn")
 
