@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import inspect
 import re
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -23,7 +24,7 @@ from littlebro.commands import SUBCOMMANDS
 from littlebro.conf.defaults import ALIAS_OPTIONS, GLOBAL_SETTINGS, JOURNAL_OPTIONS, Option
 from littlebro.delivery.losses import REASONS
 from littlebro.plugins import hookspecs
-from littlebro.plugins.discovery import KINDS, entry_points
+from littlebro.plugins.discovery import load_path
 from littlebro.plugins.validation import SPECS
 
 ROOT = Path(__file__).parent.parent
@@ -247,17 +248,24 @@ def test_public_name(module: str, name: str) -> None:
     assert name in used_in_tests()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_part(kind: Any) -> None:
-    """A tracker or backend of ours has a section of its own page, its options on it, and a test by its name."""
-    for point in entry_points(kind):
-        if point.dist is None or point.dist.name != "django-littlebro":
-            continue
-        text = page(f"{kind}.rst")
-        assert re.search(rf"^{point.name}\n-+$", text, re.MULTILINE), point.name
-        for option in point.load().option_defaults:
-            assert mentions(text, option), f"{point.name}: {option}"
-        assert point.name in used_in_tests()
+def parts() -> list[Any]:
+    """Return the trackers and backends that the package brings: kind, name and class."""
+    points = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
+    return [
+        pytest.param(kind, name, target, id=f"{kind}-{name}")
+        for kind in ("trackers", "backends")
+        for name, target in points[f"littlebro.{kind}"].items()
+    ]
+
+
+@pytest.mark.parametrize("kind, name, target", parts())
+def test_part(kind: str, name: str, target: str) -> None:
+    """A tracker or backend of ours has a section of its page, its options on that, and a test by its name."""
+    text = page(f"{kind}.rst")
+    assert re.search(rf"^{name}\n-+$", text, re.MULTILINE)
+    for option in load_path(target).option_defaults:
+        assert mentions(text, option)
+    assert name in used_in_tests()
 
 
 def test_pages_are_reachable() -> None:
