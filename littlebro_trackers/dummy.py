@@ -44,7 +44,7 @@ class Tracker(JournalTracker):
                 "tracker.track_event() was called from a running event loop, which waits for the database now; "
                 "use `await tracker.atrack_event(...)` there."
             )
-            warnings.warn(message, RuntimeWarning, stacklevel=4)
+            warnings.warn(message, RuntimeWarning, stacklevel=3)
         return stored
 
     async def arecord(self, built: Built, on_commit: bool | str | None) -> bool:
