@@ -27,6 +27,7 @@ extensions = ["sphinx.ext.autodoc", "littlebro_docs"]
 exclude_patterns = ["_build", "_ext"]
 nitpicky = False
 default_role = "code"
+smartquotes = False  # they would turn the dashes of an option into one
 
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
