@@ -5,12 +5,15 @@ Order matters: the tombstone first, then what waits in the journal, then backend
 """
 
 from collections.abc import Iterator
+from heapq import merge
+from operator import attrgetter
 
 from littlebro.conf import alias_config
 from littlebro.delivery import tombstones
 from littlebro.delivery.deliver import person_queries
 from littlebro.delivery.handler import trackers
 from littlebro.events.event import Event
+from littlebro.exceptions import InvalidQuery
 from littlebro.storage.handler import backends
 from littlebro.storage.reading import iterate
 
@@ -21,10 +24,13 @@ def forget(alias: str, user_id: str | None = None, anonymous_id: str | None = No
     """Erase a person from `alias`: journal, backend, sinks that can delete, dead letters.
 
     Returns how many events were deleted where: ``backend``, ``dead letters`` and each sink by its alias; -1
-    for a destination that cannot delete. Every collection of the backend is searched.
+    for a destination that cannot delete. Every collection of the backend is searched. Raises `InvalidQuery`
+    where no person is named.
     """
     from littlebro.models import DeadLetter  # noqa: PLC0415 - models need a configured Django
 
+    if user_id is None and anonymous_id is None:
+        raise InvalidQuery("Nobody is named; forget needs a user_id, an anonymous_id, or both.")
     tombstones.put(user_id, anonymous_id)
     trackers[alias].upkeep()
     erased = {"backend": _erase(alias, user_id, anonymous_id)}
@@ -47,9 +53,9 @@ def _erase(alias: str, user_id: str | None, anonymous_id: str | None) -> int:
 
 def person(alias: str, user_id: str | None = None, anonymous_id: str | None = None) -> Iterator[Event]:
     """Yield all stored events of a person, by time; every collection of the backend is searched."""
-    seen: set[tuple[str, str]] = set()
-    for query in person_queries([(user_id, anonymous_id)]):
-        for event in iterate(backends[alias], query):
-            if (event.collection, event.id) not in seen:
-                seen.add((event.collection, event.id))
-                yield event
+    found = [iterate(backends[alias], query) for query in person_queries([(user_id, anonymous_id)])]
+    last = None
+    for event in merge(*found, key=attrgetter("position")):
+        if event.position != last:
+            last = event.position
+            yield event
