@@ -11,3 +11,8 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 if not os.environ.get("CELERY_SITE_OLD"):
     app.autodiscover_tasks()
 app.autodiscover_tasks(["tests.celery_site"])
+
+if os.environ.get("CELERY_SITE_WAIT"):
+    from littlebro import publishing
+
+    publishing.LONGEST_WAIT = float(os.environ["CELERY_SITE_WAIT"])  # type: ignore[misc]

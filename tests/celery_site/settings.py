@@ -9,5 +9,8 @@ from tests.faults.site.settings import *  # noqa: F403 - the same project, with 
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = beat_schedule()
+if os.environ.get("CELERY_SITE_HASTE"):
+    CELERY_BEAT_SCHEDULE = {name: {**chore, "schedule": 0.5} for name, chore in CELERY_BEAT_SCHEDULE.items()}
+LITTLEBRO_CELERY_USER = bool(os.environ.get("CELERY_SITE_USER"))
 for _name, _value in json.loads(os.environ["CELERY_SITE"]).items():
     globals()[_name] = _value

@@ -1,0 +1,67 @@
+"""What the broker's trials share: Redis and RabbitMQ, started once if they are not given, and a maker of sites."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.celery_site.harness import Site
+from tests.faults.harness import empty_database
+from tests.services import Servers, demanded
+
+Maker = Callable[..., Site]
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the path of a migrated SQLite database."""
+    return empty_database(tmp_path_factory.mktemp("template") / "empty.sqlite3")
+
+
+@pytest.fixture(scope="session")
+def brokers() -> Iterator[Servers]:
+    """Give the brokers of this run."""
+    with Servers(["redis", "rabbitmq"], install=demanded()) as servers:
+        yield servers
+
+
+def url_of(brokers: Servers, name: str) -> str:
+    """Return where a broker is; without it, skip the test, or fail it under continuous integration."""
+    if name in brokers.urls:
+        return brokers.urls[name]
+    if demanded():
+        pytest.fail(brokers.missing[name], pytrace=False)
+    pytest.skip(brokers.missing[name])
+
+
+@pytest.fixture(params=["redis", "rabbitmq"])
+def broker(request: pytest.FixtureRequest, brokers: Servers) -> str:
+    """Run the test over Redis and over RabbitMQ; give the broker's URL."""
+    return url_of(brokers, request.param)
+
+
+@pytest.fixture
+def redis(brokers: Servers) -> str:
+    """Give the URL of the Redis."""
+    return url_of(brokers, "redis")
+
+
+@pytest.fixture
+def rabbitmq(brokers: Servers) -> str:
+    """Give the URL of the RabbitMQ."""
+    return url_of(brokers, "rabbitmq")
+
+
+@pytest.fixture
+def make_site(tmp_path: Path, template: Path) -> Iterator[Maker]:
+    """Give a function that makes a site with a broker, on SQLite unless told otherwise."""
+    made: list[Site] = []
+
+    def make(broker: str, database: str | Path = template, **more: Any) -> Site:
+        made.append(Site(tmp_path / f"site-{len(made)}", database, broker, **more))
+        return made[-1]
+
+    yield make
+    for site in made:
+        site.close()
