@@ -4,21 +4,25 @@ Servers are started only if a collected test needs them, so that a run of one fi
 environment gives is used as it is (`make test` starts all of them first).
 """
 
+import itertools
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import pytest
 from django.conf import settings
 from django.db import connections
 
 from tests.services import SERVICES, Servers, demanded
-from tests.settings import database
+from tests.settings import SERVERS, database
 
 pytest_plugins = ["littlebro.testing.pytest_plugin"]
 
 DATABASE_ALIASES = {"sqlite": "default", "postgresql": "postgresql", "mariadb": "mariadb"}
+_numbers = itertools.count(1)
 _SERVERS = pytest.StashKey[Servers]()
 
 
@@ -58,12 +62,48 @@ def journal(tmp_path: Path) -> Path:
     return tmp_path / "journal"
 
 
-def _servers_marked(item: pytest.Item) -> Iterator[str]:
-    """Yield the servers whose databases a test may use."""
+@pytest.fixture
+def mongodb_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Give the URL of a database of this test's own on the server that speaks MongoDB's protocol."""
+    from pymongo import MongoClient
+
+    server = urlsplit(_url(request, "mongodb"))
+    name = f"test_littlebro_{os.getpid()}_{next(_numbers)}"
+    query = server.query
+    if (
+        server.username and "authsource=" not in query.lower()
+    ):  # accounts are known in the database of the URL
+        query = "&".join(filter(None, [query, f"authSource={server.path.lstrip('/') or 'admin'}"]))
+    url = urlunsplit(server._replace(path=f"/{name}", query=query))
+    yield url
+    with MongoClient[dict[str, Any]](url) as client:
+        client.drop_database(name)
+
+
+@pytest.fixture
+def redis_url(request: pytest.FixtureRequest) -> str:
+    """Give the URL of Redis; all tests share it, one after the other, and empty what they fill."""
+    return _url(request, "redis")
+
+
+@pytest.fixture
+def rabbitmq_url(request: pytest.FixtureRequest) -> str:
+    """Give the URL of RabbitMQ; all tests share it, one after the other, and delete the queues they make."""
+    return _url(request, "rabbitmq")
+
+
+def _url(request: pytest.FixtureRequest, name: str) -> str:
+    return request.config.stash[_SERVERS].urls[name]
+
+
+def _servers_needed(item: pytest.Item) -> Iterator[str]:
+    """Yield the servers that a test may use: by its databases, by the kind it is run on, by the URLs it asks for."""
     marker = item.get_closest_marker("django_db")
-    for name in (marker.kwargs.get("databases") or ()) if marker else ():
-        if name in SERVICES:
-            yield name
+    names = set((marker.kwargs.get("databases") or ()) if marker else ())
+    callspec = getattr(item, "callspec", None)
+    names |= {callspec.params.get("database_alias")} if callspec else set()
+    names |= {name.removesuffix("_url") for name in getattr(item, "fixturenames", ())}
+    yield from sorted(names & SERVICES.keys())
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -72,7 +112,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         callspec = getattr(item, "callspec", None)
         name = callspec.params.get("database_alias") if callspec else None
-        if name not in SERVICES:
+        if name not in SERVERS:
             continue
         marker = item.get_closest_marker("django_db")
         options = dict(marker.kwargs) if marker else {}
@@ -84,11 +124,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Start the servers that the selected tests need."""
     if session.config.option.collectonly:
         return
-    wanted = {name for item in session.items for name in _servers_marked(item)}
+    wanted = {name for item in session.items for name in _servers_needed(item)}
     servers = Servers(sorted(wanted), install=demanded())
     session.config.stash[_SERVERS] = servers.__enter__()
     for name, url in servers.urls.items():
-        if name not in settings.DATABASES:
+        if name in SERVERS and name not in settings.DATABASES:
             connections.settings[name] = database(url)
     connections.configure_settings(connections.settings)
 
@@ -104,7 +144,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test whose server is not to be had, or fail it under continuous integration."""
     missing = item.config.stash[_SERVERS].missing
-    for name in _servers_marked(item):
+    for name in _servers_needed(item):
         if name in missing and demanded():
             pytest.fail(missing[name], pytrace=False)
         elif name in missing:

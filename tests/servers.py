@@ -2,7 +2,8 @@
 
 A kind names its programs, its Debian packages and the account it runs under, and says how an empty store is
 made, how the server is started in the foreground and how it is greeted. A new kind is a subclass and a line
-in `SERVICES`. Knows nothing of who needs a server, or when: that is `tests.services`.
+in `tests.services`; databases are here, what else there is in the modules beside. Knows nothing of who needs a
+server, or when.
 """
 
 import contextlib
@@ -22,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar, Final
 
-__all__ = ["SERVICES", "Service", "UnavailableError"]
+__all__ = ["MariaDB", "PostgreSQL", "Service", "UnavailableError", "die_with_parent", "free_port"]
 
 _SYSTEM_FOLDERS: Final = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 _START_SECONDS: Final = 60.0
@@ -130,22 +131,25 @@ class Service(ABC):
                 ) from None
 
     def launch(self) -> None:
-        """Start the server; it does not outlive this process, whatever ends it (on Linux)."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        with (self.folder / "log").open("wb") as log:
-            self.process = subprocess.Popen(
-                self.command(),
+        """Start the server, again on its port; it does not outlive this process, whatever ends it (on Linux)."""
+        self.port = self.port or free_port()
+        self.process = self.spawn(self.command())
+
+    def spawn(self, command: list[str], log: str = "log", **environment: str) -> subprocess.Popen[bytes]:
+        """Start one process of the server, as the account it runs under, writing to a log in its folder."""
+        with (self.folder / log).open("ab") as output:
+            return subprocess.Popen(
+                command,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
                 user=self.owner(),
                 group=self.owner_group(),
                 extra_groups=[] if self.owner() else None,
+                env={**os.environ, **environment},
                 start_new_session=True,  # Ctrl-C is for us; we then stop it in order
-                preexec_fn=_die_with_parent(self.stop_signal),  # noqa: PLW1509 - one thread at this point
+                preexec_fn=die_with_parent(self.stop_signal),  # noqa: PLW1509 - one thread at this point
             )
 
     def wait(self) -> None:
@@ -160,15 +164,20 @@ class Service(ABC):
 
     def stop(self) -> None:
         """Stop the server by its process id and remove its folder."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(self.stop_signal)
-            try:
-                self.process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+        self.end(self.process)
         if self.folder != Path():
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def end(self, process: subprocess.Popen[bytes] | None) -> None:
+        """Stop one process in order, or else by force."""
+        if process is None or process.poll() is not None:
+            return
+        process.send_signal(self.stop_signal)
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 class PostgreSQL(Service):
@@ -263,13 +272,18 @@ class MariaDB(Service):
         return f"mysql://littlebro:{self.password}@127.0.0.1:{self.port}/mysql"
 
 
-def _die_with_parent(number: signal.Signals) -> Callable[[], None] | None:
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def die_with_parent(number: signal.Signals) -> Callable[[], None] | None:
     """Return what a child calls so that the kernel ends it with the thread that started it."""
     if not sys.platform.startswith("linux"):
         return None
     prctl = ctypes.CDLL(None).prctl  # looked up here: a child between fork and exec must not load anything
     pr_set_pdeathsig = 1
     return lambda: prctl(pr_set_pdeathsig, int(number), 0, 0, 0)
-
-
-SERVICES: Final[Mapping[str, type[Service]]] = {kind.name: kind for kind in (PostgreSQL, MariaDB)}

@@ -17,17 +17,23 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NoReturn, Self
+from typing import Final, NoReturn, Self
 
 if __name__ == "__main__":  # a program finds its neighbours by the folder it lies in, not by the project's
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from tests.servers import SERVICES, Service, UnavailableError
+from tests.servers import MariaDB, PostgreSQL, Service, UnavailableError
+from tests.servers_brokers import RabbitMQ, Redis
+from tests.servers_mongo import MongoDB
 
 __all__ = ["SERVICES", "Servers", "demanded"]
+
+SERVICES: Final[Mapping[str, type[Service]]] = {
+    kind.name: kind for kind in (PostgreSQL, MariaDB, Redis, RabbitMQ, MongoDB)
+}
 
 
 def demanded() -> bool:
@@ -92,8 +98,8 @@ class Servers:
         with ThreadPoolExecutor() as pool:  # to make an empty store is what takes its time
             self._note(pool.map(_attempt(_prepare), self._ours))
         # One after the other from this thread: a server ends with the thread that started it.
-        self._note(map(_attempt(Service.launch), self._ours))
-        self._note(map(_attempt(Service.wait), self._ours))
+        self._note(map(_attempt(_launch), self._ours))
+        self._note(map(_attempt(_wait), self._ours))
         self.urls |= {one.name: one.url() for one in self._ours if one.name not in self.missing}
 
     def _note(self, outcomes: Iterable[str | None]) -> None:
@@ -106,6 +112,14 @@ class Servers:
 def _prepare(service: Service) -> None:
     service.make_folder()
     service.prepare()
+
+
+def _launch(service: Service) -> None:
+    service.launch()
+
+
+def _wait(service: Service) -> None:
+    service.wait()
 
 
 def _attempt(step: Callable[[Service], None]) -> Callable[[Service], str | None]:
