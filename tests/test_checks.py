@@ -165,6 +165,11 @@ def test_w005_remarks(site: Site) -> None:
     assert "Plugin remarkable: " in message.msg
 
 
+def test_a_wrong_list_of_plugins_does_not_hide_an_unknown_setting() -> None:
+    """Both are told: what is unknown, and what is wrong."""
+    assert set(ids(LITTLEBRO_PLUGINS=7, LITTLEBRO_X=1)) >= {"littlebro.E001", "littlebro.E002"}
+
+
 def test_a_plugins_own_settings_are_its_own(site: Site) -> None:
     """LITTLEBRO_<PLUGIN>… is no unknown setting, be the plugin in use or broken."""
     site.install_broken()

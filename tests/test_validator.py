@@ -127,6 +127,24 @@ def test_remembered_keys_and_names_are_bounded() -> None:
     assert len(validator._names) <= 4096
 
 
+class Half(float):
+    pass
+
+
+class Whole(int):
+    def __int__(self) -> int:
+        return -1
+
+
+def test_number_subclasses_become_numbers() -> None:
+    """A number of another class is the number it is, whatever it says of itself; its limits hold."""
+    copy = Validator().snapshot({"a": Half(0.5), "b": [Whole(7)]})
+    assert copy == {"a": 0.5, "b": [7]}
+    assert (type(copy["a"]), type(copy["b"][0])) == (float, int)
+    assert refusal({"a": Half("nan")}).path == "params.a"
+    assert refusal({"a": Whole(2**63)}).path == "params.a"
+
+
 class Subtext(str):
     __slots__ = ()
 

@@ -56,9 +56,9 @@ def plain(value: Any) -> Any:
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int):
-        return int(value)
+        return int.__int__(value)
     if isinstance(value, float):
-        return float(value)
+        return float.__float__(value)
     if isinstance(value, datetime.datetime):
         return to_utc(value).isoformat().replace("+00:00", "Z")
     if isinstance(value, datetime.date | datetime.time):
