@@ -110,6 +110,13 @@ def test_pages_stay_right_while_events_arrive(admin_client: Client) -> None:
     assert ids(first) + ids(second) == [str(number) for number in range(79, -1, -1)]
     assert ids(admin_client.get(EVENTS + second.context["newer"])) == ids(first)
     assert ids(admin_client.get(EVENTS + first.context["older"] + "&name=nothing")) == []
+    StoredEvent.objects.filter(params__n__lt=30).delete()
+    gone = admin_client.get(EVENTS + first.context["older"])
+    assert ids(gone) == []
+    assert str(gone.context["total"]) == "100"
+    back = admin_client.get(EVENTS + gone.context["newer"])
+    assert ids(back) == ["100", *(str(number) for number in range(79, 30, -1))]
+    assert ids(admin_client.get(EVENTS + back.context["older"])) == ["30"]
 
 
 @pytest.mark.parametrize(

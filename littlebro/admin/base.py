@@ -86,16 +86,25 @@ class ListingAdmin(ReadOnlyAdmin):
     def _read(
         self, request: HttpRequest, rows: QuerySet[Any], form: Filters
     ) -> tuple[Page, Count, list[str]]:
-        total = count(form.counted()) if form.narrowed else count_all(rows)
-        sources = [source.defer(*self.unlisted) for source in form.sources(few=total.exact)]
         size, problems = self.list_per_page, []
         before, after = request.GET.get("before"), request.GET.get("after")
+        total = count(form.counted()) if form.by_count else None
+        few = total is not None and total.exact
+        sources = [source.defer(*self.unlisted) for source in form.sources(few=few)]
         try:
             page = read_page(sources, self.order, size, before=before, after=after)
         except ValueError:
             problems = ["The address of this page is damaged; these are the newest."]
             page = read_page(sources, self.order, size)
+        if total is None:
+            total = self._total(rows, form, page)
         return page, total, problems
+
+    def _total(self, rows: QuerySet[Any], form: Filters, page: Page) -> Count:
+        """Return how many rows are asked for; a page beside which there is none has them all."""
+        if page.newer is None and page.older is None:
+            return Count(len(page.rows))
+        return count(form.counted()) if form.narrowed else count_all(rows)
 
     def change_view(
         self,

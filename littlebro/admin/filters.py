@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import reduce
+from operator import or_
 from typing import Any, ClassVar, Final
 
 from django import forms
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
+from django.utils.functional import cached_property
 
 from littlebro.admin.choices import MOST, cached_values, values
-from littlebro.admin.paging import Unindexed
+from littlebro.admin.paging import Unindexed, count
 from littlebro.conf import alias_config, aliases
 
 __all__ = ["EventFilters", "Filters", "LetterFilters"]
@@ -80,12 +83,20 @@ class Filters(forms.Form):
         """Return whether anything is asked for."""
         return any(self.value(name) for name in self.fields)
 
+    @property
+    def by_count(self) -> bool:
+        """Return whether the way to read a page depends on how many rows there are."""
+        return False
+
     def counted(self) -> QuerySet[Any]:
         """Return all rows that are asked for, in no order."""
         raise NotImplementedError
 
     def sources(self, *, few: bool) -> Sequence[QuerySet[Any]]:
-        """Return querysets that together hold what is asked for; `few` says that sorting it all costs nothing."""
+        """Return querysets that together hold what is asked for.
+
+        `few` says, where the filters go `by_count`, that sorting it all costs nothing.
+        """
         raise NotImplementedError
 
 
@@ -125,6 +136,7 @@ class EventFilters(Filters):
             self.add_error("since", "Say from when, to when, or both.")
         return data
 
+    @cached_property
     def span(self) -> tuple[datetime | None, datetime | None]:
         """Return the half-open span of time that is asked for."""
         asked = self.value("range")
@@ -141,41 +153,61 @@ class EventFilters(Filters):
         """Return the ids of the person asked for, by the fields' names."""
         return [(name, self.value(name)) for name in _PERSON if self.value(name)]
 
+    @property
+    def by_count(self) -> bool:
+        """See Filters.by_count: the one index that begins with the collection has no order of time."""
+        return bool(self.value("collection")) and not any(
+            self.value(name) for name in ("name", "range", "q", *_PERSON)
+        )
+
     def counted(self) -> QuerySet[Any]:
         """See Filters.counted()."""
-        rows = self._narrow(in_order=any(self.value(name) for name in ("name", "range", "q", *_PERSON)))
-        text = self.value("q")
-        if not text:
-            return rows
-        return rows.filter(self._by_event_id(text) | Q(user_id=text) | Q(anonymous_id=text))
+        conditions, rows = self._searched(self._narrow(in_order=not self.by_count))
+        return rows.filter(reduce(or_, conditions)) if conditions else rows
 
     def sources(self, *, few: bool) -> Sequence[QuerySet[Any]]:
         """See Filters.sources()."""
-        rows = self._narrow(in_order=not few or any(self.value(name) for name in ("name", "range", "q")))
+        conditions, rows = self._searched(self._narrow(in_order=not (few and self.by_count)))
+        return [rows.filter(condition) for condition in conditions] or [rows]
+
+    def _searched(self, rows: QuerySet[Any]) -> tuple[list[Q], QuerySet[Any]]:
+        """Return the conditions of which a row that is searched for fulfils one, none without a search."""
         text = self.value("q")
         if not text:
-            return [rows]
-        found = [self._by_event_id(text), Q(user_id=text), Q(anonymous_id=text)]
-        return [rows.filter(condition) for condition in found]
-
-    def _by_event_id(self, text: str) -> Q:
-        """Return the condition for an event's id: unique in a collection, and found by both."""
+            return [], rows
+        # An event's id is unique in a collection, and found by both.
         chosen = self.value("collection")
         known = [chosen] if chosen else values(self._all, "collection", _COLLECTIONS)
-        return Q(collection__in=known, event_id=text)
+        by_id = Q(collection__in=known, event_id=text)
+        return [by_id, *(Q(**{self._column(name): text}) for name in _PERSON)], rows
 
     def _narrow(self, *, in_order: bool) -> QuerySet[Any]:
         """Return the rows but for the search; `in_order` means by an index that has them in the list's order."""
-        rows = self._all
+        rows = self._in_span(self._all)
         by_person = bool(self.person or self.value("q"))
         if name := self.value("name"):
-            rows = _hidden(rows, "name", name) if by_person else rows.filter(name=name)
+            rows = (
+                _hidden(rows, "name", name) if by_person and not self._rare_name else rows.filter(name=name)
+            )
         if collection := self.value("collection"):
-            hide = in_order or by_person
-            rows = _hidden(rows, "collection", collection) if hide else rows.filter(collection=collection)
-        for field, value in self.person:
-            rows = rows.filter(**{f"{field}_id": value})
-        since, until = self.span()
+            rows = _hidden(rows, "collection", collection) if in_order else rows.filter(collection=collection)
+        if self._rare_name:
+            rows = rows.alias(**{self._column(name): Unindexed(F(f"{name}_id")) for name in _PERSON})
+        return rows.filter(**{self._column(name): value for name, value in self.person})
+
+    @cached_property
+    def _rare_name(self) -> bool:
+        """Whether a person is better looked for among the events of the name than the name among theirs."""
+        name = self.value("name")
+        if not name or not (self.person or self.value("q")):
+            return False
+        return count(self._in_span(self._all.filter(name=name))).exact
+
+    def _column(self, person: str) -> str:
+        return f"_{person}_id" if self._rare_name else f"{person}_id"
+
+    def _in_span(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        since, until = self.span
         if since is not None:
             rows = rows.filter(timestamp__gte=since)
         return rows if until is None else rows.filter(timestamp__lt=until)
@@ -206,6 +238,11 @@ class LetterFilters(Filters):
         else:
             del self.fields["sink"]
 
+    @property
+    def by_count(self) -> bool:
+        """See Filters.by_count."""
+        return bool(self.value("alias")) and not self.value("q")
+
     def counted(self) -> QuerySet[Any]:
         """See Filters.counted()."""
         rows = self._narrow(in_order=False)
@@ -215,7 +252,7 @@ class LetterFilters(Filters):
     def sources(self, *, few: bool) -> Sequence[QuerySet[Any]]:
         """See Filters.sources()."""
         text = self.value("q")
-        rows = self._narrow(in_order=not few or bool(text))
+        rows = self._narrow(in_order=not (few and self.by_count))
         columns = ("event_id", "user_id", "anonymous_id")
         return [rows.filter(**{column: text}) for column in columns] if text else [rows]
 

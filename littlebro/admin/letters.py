@@ -98,8 +98,8 @@ class DeadLetterAdmin(ListingAdmin):
         stored, kept = replay(letters)
         said = f"{_number(stored, 'event')} stored."
         if kept:
-            verb = "stays" if kept == 1 else "stay"
-            said = f"{said} {_number(kept, 'letter')} {verb}, each with the reason it was given now."
+            stay = "stays, with the reason of today" if kept == 1 else "stay, with the reasons of today"
+            said = f"{said} {_number(kept, 'letter')} {stay}."
         self.message_user(request, said, messages.WARNING if kept else messages.SUCCESS)
         alone = request.POST.get("from") == "page" and letters.all().first()
         return HttpResponseRedirect(self.url("change", alone.pk) if alone else request.get_full_path())

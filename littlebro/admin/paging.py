@@ -108,7 +108,7 @@ def read_page(
     rows = _read(sources, order, size, place, newest_first=True)
     older = _cursor(rows[size - 1], order) if len(rows) > size else None
     rows = rows[:size]
-    newer = (_cursor(rows[0], order) if rows else None) if place else None
+    newer = None if place is None else _cursor(rows[0], order) if rows else before
     return Page(rows, newer, older)
 
 
