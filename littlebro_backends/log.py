@@ -76,8 +76,9 @@ class Backend(BaseBackend):
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # a pipe, /dev/stdout: no going back
             _write_all(descriptor, lines)
             return
-        # Others hold the same lock while they write: what is cut off after a failure is ours.
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # Others hold the same lock while they write: what is cut off after a failure is ours. Not flock(): a child
+        # forked at this moment would share that lock, and keep it if this process is killed.
+        fcntl.lockf(descriptor, fcntl.LOCK_EX)
         try:
             size = os.fstat(descriptor).st_size
             try:
@@ -86,7 +87,7 @@ class Backend(BaseBackend):
                 os.ftruncate(descriptor, size)
                 raise
         finally:
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            fcntl.lockf(descriptor, fcntl.LOCK_UN)
 
     def _open(self) -> int:
         """Return a descriptor of the file that has the name now; in a fork, one that is not shared."""

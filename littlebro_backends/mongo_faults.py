@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from bson.errors import BSONError, InvalidDocument
+from bson.errors import BSONError
 from pymongo.errors import BulkWriteError, DocumentTooLarge, OperationFailure
 
 __all__ = ["Verdict", "judge", "refusal"]
@@ -67,8 +67,7 @@ def refusal(error: Exception) -> str | None:
         words = _DATA.get(error.code or 0)
         return words and f"{error.code}: {words}"
     if isinstance(error, _ENCODING):
-        kind = "InvalidDocument" if isinstance(error, InvalidDocument) else type(error).__name__
-        return f"cannot be encoded: {kind}"
+        return f"cannot be encoded: {type(error).__name__}"
     return None
 
 

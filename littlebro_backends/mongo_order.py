@@ -18,14 +18,15 @@ from typing import Any, Final
 
 from bson.objectid import ObjectId
 from pymongo import ASCENDING, DESCENDING, ReadPreference
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import BulkWriteError
 from pymongo.read_concern import ReadConcern
 
 from littlebro.events.event import Event
 from littlebro.exceptions import InvalidQuery, LittlebroError
 from littlebro_backends.mongo_documents import BATCH, EVENT_FIELDS, documents, event
+from littlebro_backends.mongo_faults import judge
 from littlebro_backends.mongo_layout import Layout
-from littlebro_backends.mongo_steps import Reading, Steps
+from littlebro_backends.mongo_steps import Call, Reading, Steps
 
 __all__ = ["Crowded", "Log", "as_stored"]
 
@@ -49,28 +50,39 @@ class Log:
         self._name = layout.log
         self._last: int | None = None
 
-    def append(self, stream: str, token: ObjectId, events: int) -> Steps[None]:
-        """Give the write `token` its place in the order; all its documents are acknowledged by now."""
-        entry: dict[str, Any] = {"stream": stream, BATCH: token, "events": events, "at": datetime.now(UTC)}
+    def append(self, stream: str, writes: Mapping[ObjectId, int]) -> Steps[None]:
+        """Give writes, tokens with how many events each stored, their places in the order.
+
+        All their documents are acknowledged by now. Each number is asked for only when the one before it is there,
+        so that no place is left to be taken later.
+        """
+        now = datetime.now(UTC)
+        waiting = [
+            {"stream": stream, BATCH: token, "events": events, "at": now} for token, events in writes.items()
+        ]
         for _ in range(_ATTEMPTS):
             last = self._last
             if last is None:
                 last = yield from self._greatest()
-            entry["_id"] = number = last + 1
+            entries = [{"_id": last + place, **entry} for place, entry in enumerate(waiting, 1)]
             try:
-                yield lambda database: database[self._name].insert_one(entry)
-            except DuplicateKeyError:
-                self._last = None
-                if token in (yield from self._listed([token])):
-                    return  # by an attempt of the driver's whose answer was lost
+                yield _appending(self._name, entries)
+            except BulkWriteError as error:
+                if judge(error).refused:
+                    raise
+                self._last = None  # somebody else's number by now; our own first ones may be there
+                listed = yield from self._listed(writes)
+                waiting = [entry for entry in waiting if entry[BATCH] not in listed]
+                if not waiting:
+                    return
             else:
-                self._last = number
-                if self._layout.ttl is not None and number % _TIDY == 0:
-                    yield from self.tidy(entry["at"] - timedelta(seconds=self._layout.ttl, days=1))
+                self._last = last + len(entries)
+                if self._layout.ttl is not None and last // _TIDY != self._last // _TIDY:
+                    yield from self.tidy(now - timedelta(seconds=self._layout.ttl, days=1))
                 return
         raise Crowded(f"no number to be had in {self._name} in {_ATTEMPTS} attempts.")
 
-    def unlisted(self, stream: str, ids: Sequence[str], mine: ObjectId) -> Steps[list[ObjectId]]:
+    def unlisted(self, stream: str, ids: Sequence[str], mine: Iterable[ObjectId]) -> Steps[list[ObjectId]]:
         """Return the tokens, other than `mine`, of the documents `ids` that are not in the log."""
         name = self._layout.name(stream)
         found = (
@@ -80,7 +92,7 @@ class Log:
                 .to_list()
             )
         )
-        tokens = {fields.get(BATCH) for fields in found} - {mine, None}
+        tokens = {fields.get(BATCH) for fields in found} - {*mine, None}
         if not tokens:
             return []
         listed = yield from self._listed(tokens)
@@ -140,7 +152,11 @@ def as_stored(layout: Layout, after: str | None) -> Reading[tuple[str, Event]]:
         number, event_id = entries[-1]["_id"] + 1, ""
 
 
-def _entries(layout: Layout, condition: Mapping[str, Any]) -> Any:
+def _appending(name: str, entries: list[dict[str, Any]]) -> Call:
+    return lambda database: database[name].insert_many(entries, ordered=True)
+
+
+def _entries(layout: Layout, condition: Mapping[str, Any]) -> Call:
     return lambda database: (
         database.get_collection(layout.log, read_preference=ReadPreference.PRIMARY, read_concern=_MAJORITY)
         .find(condition, sort=[("_id", ASCENDING)], limit=_ENTRIES)
@@ -148,7 +164,7 @@ def _entries(layout: Layout, condition: Mapping[str, Any]) -> Any:
     )
 
 
-def _members(layout: Layout, stream: str, tokens: list[ObjectId]) -> Any:
+def _members(layout: Layout, stream: str, tokens: list[ObjectId]) -> Call:
     name = layout.name(stream)
     return lambda database: (
         database.get_collection(name, read_preference=ReadPreference.PRIMARY, read_concern=_MAJORITY)

@@ -1,11 +1,12 @@
 """How `mongo` writes a batch: unordered inserts, whose duplicates are what was stored before.
 
-In: events in any order, of any streams. Out: a `SaveResult`. A write is a part of the batch of one stream; once
-all of it is acknowledged it takes its place in the order of storing.
+In: events in any order, of any streams. Out: a `SaveResult`. A write is a part of the batch, of one stream; once
+it is acknowledged it takes its place in the order of storing.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
@@ -27,7 +28,8 @@ from littlebro_backends.mongo_steps import Steps
 
 __all__ = ["Writer"]
 
-_PART: Final = 1_000  # events a write
+_PART: Final = 10_000  # events sent at a time
+_WRITE: Final = 1_000  # events that share a place in the order of storing, and are read from it together
 _LARGEST: Final = 16 * 1024 * 1024  # bytes of a document (MongoDB's limit)
 _stream: Final = attrgetter("collection")
 
@@ -54,19 +56,22 @@ class Writer:
     def _save_part(self, stream: str, events: Sequence[Event]) -> Steps[Verdict]:
         if stream not in self._known:
             yield from self._meet(stream)
-        token, name = ObjectId(), self._layout.name(stream)
-        documents = [document(event, token) for event in events]
+        name = self._layout.name(stream)
+        tokens = [ObjectId() for _ in range(0, len(events), _WRITE)]
+        documents = [document(event, tokens[place // _WRITE]) for place, event in enumerate(events)]
         verdict = yield from _insert(name, documents)
-        new = len(documents) - len(verdict.known) - len(verdict.refused)
+        old = {*verdict.known, *verdict.refused}
+        new = Counter(tokens[place // _WRITE] for place in range(len(events)) if place not in old)
         if verdict.known:
-            ids = [documents[index]["_id"] for index in verdict.known]
-            unlisted = yield from self._log.unlisted(stream, ids, token)
+            ids = [documents[place]["_id"] for place in verdict.known]
+            unlisted = yield from self._log.unlisted(stream, ids, tokens)
             if unlisted:
-                mine = {"_id": {"$in": ids}, BATCH: {"$in": unlisted}}
-                done = yield lambda database: database[name].update_many(mine, {"$set": {BATCH: token}})
-                new += done.modified_count
+                theirs = {"_id": {"$in": ids}, BATCH: {"$in": unlisted}}
+                change = {"$set": {BATCH: tokens[0]}}
+                done = yield lambda database: database[name].update_many(theirs, change)
+                new[tokens[0]] += done.modified_count
         if new:
-            yield from self._log.append(stream, token, new)
+            yield from self._log.append(stream, new)
         return verdict
 
     def _meet(self, stream: str) -> Steps[None]:

@@ -23,9 +23,9 @@ unhurried = hypothesis_settings(
 )
 
 
-@pytest.fixture(params=["memory", "default", "postgresql", "mariadb"], ids=lambda place: place)
+@pytest.fixture(params=["memory", "default", "postgresql", "mariadb", "mongodb"], ids=lambda place: place)
 def database_alias(request: pytest.FixtureRequest) -> str:
-    """Widen the suite's own fixture by the store in memory."""
+    """Widen the suite's own fixture by the stores that are none of Django's databases."""
     return str(request.param)
 
 
@@ -36,6 +36,8 @@ def _store(settings: Any, request: pytest.FixtureRequest, database_alias: str) -
     place: dict[str, Any] = {"BACKEND": "simple", "LOCATION": database_alias}
     if database_alias == "memory":
         place = {"BACKEND": "memory", "LOCATION": request.node.nodeid}
+    if database_alias == "mongodb":
+        place = {"BACKEND": "mongo", "LOCATION": request.getfixturevalue("mongodb_url")}
     settings.LITTLEBRO = {"default": place}
 
 
