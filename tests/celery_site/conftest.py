@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from celery import Celery, _state
 
+from littlebro.delivery.handler import trackers
 from tests.celery_site.harness import Site
 from tests.faults.harness import empty_database
 from tests.services import Servers, demanded
 
 Maker = Callable[..., Site]
+AppMaker = Callable[..., Celery]
 
 
 @pytest.fixture(scope="session")
@@ -65,3 +68,28 @@ def make_site(tmp_path: Path, template: Path) -> Iterator[Maker]:
     yield make
     for site in made:
         site.close()
+
+
+@pytest.fixture
+def make_app(settings: Any, tmp_path: Path) -> Iterator[AppMaker]:
+    """Give a function that makes the project's Celery app in this very process, with the settings given.
+
+    The default alias then travels by the tracker ``celery``.
+    """
+    options = {"JOURNAL": str(tmp_path / "journal")}
+    settings.LITTLEBRO = {"default": {"TRACKER": "celery", "TRACKER_OPTIONS": options}}
+    made: list[Celery] = []
+    before = _state._tls.current_app, _state.default_app
+
+    def make(**conf: Any) -> Celery:
+        app = Celery("suite")
+        app.set_default()  # the courier is another thread
+        app.conf.update(conf)
+        made.append(app)
+        return app
+
+    yield make
+    trackers.reset()
+    for app in made:
+        app.close()
+    _state._tls.current_app, _state.default_app = before

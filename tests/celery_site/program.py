@@ -83,8 +83,32 @@ def mixed(n: str) -> None:
     tell(done=True)
 
 
+def forks(children: str, n: str) -> None:
+    """Publish, then fork while the connection is open; parent and children publish at the same time."""
+    import os
+
+    from littlebro import tracker
+
+    for _ in range(int(n)):
+        track("before")
+    assert tracker.flush(20)
+    born = []
+    for _ in range(int(children)):
+        child = os.fork()
+        if child == 0:
+            for _ in range(int(n)):
+                track("child")
+            sys.exit()
+        born.append(child)
+    for _ in range(int(n)):
+        track("parent")
+    assert tracker.flush(20)
+    assert [os.waitpid(child, 0)[1] for child in born] == [0] * len(born)
+    track("after")
+
+
 PROGRAMS: Final[dict[str, Callable[..., None]]] = {
-    program.__name__: program for program in (to, newer, repeat, serve, send, mixed)
+    program.__name__: program for program in (forks, to, newer, repeat, serve, send, mixed)
 }
 
 

@@ -120,3 +120,12 @@ def test_events_tracked_inside_tasks(make_site: Maker, redis: str, pool: str) ->
     other = site.worker()
     assert_all_stored(site, 500)
     site.stop(other)
+
+
+def test_forks_share_no_connection(make_site: Maker, broker: str) -> None:
+    """Children of a process that is connected to the broker publish by connections of their own, and end."""
+    site = make_site(broker)
+    site.program("forks", 3, 200)
+    worker = site.worker()
+    assert_all_stored(site, 1001)
+    site.stop(worker)

@@ -1,0 +1,220 @@
+"""The parts of the tracker ``celery`` by themselves: eager mode, the task, the publisher, what goes into a header."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from celery.exceptions import Reject
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connection, connections
+from django.test import RequestFactory
+from kombu.exceptions import OperationalError
+
+from littlebro import bind, publishing, tasks, tracker, trackers
+from littlebro.carrying import pack
+from littlebro.delivery import losses
+from littlebro.events.context import current, inside_delivery, open_request
+from littlebro.exceptions import NewerFormat
+from littlebro.models import DeadLetter, LossCount, StoredEvent
+from tests.celery_site.conftest import AppMaker
+
+NOBODY = "redis://127.0.0.1:9/0"  # the port of "discard", where nobody listens
+
+
+def batch(*names: str) -> str:
+    events = [event for name in names if (event := tracker.build(name)) is not None]
+    return msgspec.json.encode(events).decode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_eager_mode_needs_no_broker(make_app: AppMaker) -> None:
+    """Under task_always_eager events, notes and counts reach the tables by the thread itself."""
+    make_app(broker_url=NOBODY, task_always_eager=True)
+    event = tracker.track_event("eager")
+    losses.count("default", "dropped:test", 3)
+    assert tracker.flush()
+    assert event is not None
+    assert StoredEvent.objects.get().event_id == event.id
+    trackers["default"].upkeep()
+    assert LossCount.objects.get().n == 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_task_called_directly_says_what_is_wrong(make_app: AppMaker) -> None:
+    """Where there is no queue to go back into, the task raises instead of dropping the batch."""
+    make_app(broker_url=NOBODY, task_always_eager=True)
+    tasks.deliver("default", batch("a", "b"))
+    assert StoredEvent.objects.count() == 2
+    tasks.deliver.delay("default", batch("c"))
+    assert StoredEvent.objects.count() == 3
+    with pytest.raises(ImproperlyConfigured, match="no such alias"):
+        tasks.deliver("unknown", batch("a"))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_no_event_becomes_a_dead_letter(make_app: AppMaker) -> None:
+    """Damaged items of a message do not keep the good ones from being stored; the newest format is not judged."""
+    make_app(broker_url=NOBODY)
+    good = batch("good")
+    damaged = good[:-1] + ',{"id": "x"},7]'
+    for _ in range(2):
+        tasks.deliver("default", damaged)
+    assert StoredEvent.objects.get().name == "good"
+    assert sorted(bytes(letter.body) for letter in DeadLetter.objects.all()) == [b"7", b'{"id": "x"}']
+    tasks.deliver("default", "not even JSON")
+    assert DeadLetter.objects.filter(body=b"not even JSON").exists()
+    newer = msgspec.json.decode(good)
+    newer[0]["v"] = 2
+    with pytest.raises(NewerFormat):
+        tasks.deliver("default", msgspec.json.encode(newer).decode())
+    with pytest.raises(NewerFormat):
+        tasks.deliver("default", '[{"littlebro":"something new"}]')
+    assert DeadLetter.objects.count() == 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_notes_travel_as_events_do(
+    make_app: AppMaker, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    """A refusal and counts of losses go through the broker too, and count once however often they come."""
+    settings.LITTLEBRO_STRICT = False
+    make_app(broker_url=NOBODY)
+    sent: list[tuple[str, str]] = []
+    monkeypatch.setattr(publishing.publisher, "publish", lambda *item: sent.append(item))
+    tracker.track_event("bad", {"price": float("inf")})
+    assert tracker.flush()
+    trackers["default"].upkeep()
+    assert not LossCount.objects.exists()
+    assert not DeadLetter.objects.exists()
+    for alias, text in sent * 2:
+        tasks.deliver(alias, text)
+    assert [(count.reason, count.n) for count in LossCount.objects.all()] == [("invalid", 1)]
+    assert "price" in DeadLetter.objects.get().reason
+
+
+@pytest.fixture
+def in_a_worker(make_app: AppMaker, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """Let the task believe that a worker runs it, and not sleep; give the pauses that it would have made."""
+    make_app(broker_url=NOBODY)
+    pauses: list[float] = []
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        now[0] += seconds
+
+    monkeypatch.setattr(
+        tasks, "time", type("Time", (), {"sleep": staticmethod(sleep), "monotonic": lambda: now[0]})
+    )
+    tasks.deliver.push_request(is_eager=False, called_directly=False)
+    yield pauses
+    tasks.deliver.pop_request()
+
+
+def test_a_batch_goes_back_after_a_bounded_wait(
+    monkeypatch: pytest.MonkeyPatch, in_a_worker: list[float]
+) -> None:
+    """While the store is away the task waits, for a minute at most, then puts a copy back, word for word."""
+
+    def away(*_: object) -> None:
+        raise ConnectionError("the store is away")
+
+    sent: list[tuple[str, str]] = []
+    monkeypatch.setattr(tasks, "_store", away)
+    monkeypatch.setattr(publishing.publisher, "publish", lambda *item: sent.append(item))
+    tasks.deliver.run("default/sink", "[1]")
+    assert sent == [("default/sink", "[1]")]
+    assert 40 < sum(in_a_worker) <= publishing.LONGEST_WAIT
+    assert max(in_a_worker) <= 10
+
+
+def test_a_batch_is_handed_back_where_no_copy_can_be_published(in_a_worker: list[float]) -> None:
+    """With the broker away as well, the message itself is handed back, after a pause, and never dropped."""
+    with pytest.raises(Reject) as caught:
+        tasks.deliver.run("unknown", "[]")
+    assert caught.value.requeue
+    assert in_a_worker == [2.0, 10.0]
+
+
+def test_publishing_fails_soon_where_nobody_listens(make_app: AppMaker) -> None:
+    """A refused connection is an exception within a moment, and the next try is a fresh one."""
+    make_app(broker_url=NOBODY)
+    for url in (NOBODY, "amqp://guest:guest@127.0.0.1:9//"):
+        app = make_app(broker_url=url)
+        assert publishing.project_app() is app
+        began = time.monotonic()
+        with pytest.raises(OperationalError):
+            publishing.publisher.publish("default", "[]")
+        assert time.monotonic() - began < 2
+        assert publishing.publisher._line is None
+
+
+def test_an_idle_connection_is_not_trusted(make_app: AppMaker, broker: str) -> None:
+    """A connection is used again for the next batch, and made anew after a long rest or a fork."""
+    make_app(broker_url=broker)
+    ours = publishing.Publisher()
+    ours.publish("default", "[]")
+    first = ours._line
+    ours.publish("default", "[]")
+    assert ours._line is first
+    ours._used -= publishing.IDLE_SECONDS + 1
+    ours.publish("default", "[]")
+    second = ours._line
+    assert second is not first
+    ours._pid = -1  # as in a child of a fork that Python did not see
+    ours.publish("default", "[]")
+    assert ours._line is not second
+    assert second is not None
+    assert second[0].connected, "the parent's connection is the parent's"
+    second[0].release()
+    ours.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_connections_outlive_a_task(make_app: AppMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deliveries keep their database connection as long as CONN_MAX_AGE says, though Celery closes all."""
+    make_app(broker_url=NOBODY)
+    before = connection.settings_dict["CONN_MAX_AGE"]
+    mine = connections["default"]
+    try:
+        for age, kept in ((None, True), (0, False)):
+            monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", age)
+            tasks.deliver("default", batch("a"))
+            assert (list(tasks._kept.values()) == [mine]) is kept
+            if kept:
+                assert mine.connection is not None
+                tasks.deliver("default", batch("b"))
+                connections["default"] = tasks._kept.pop("default")
+    finally:
+        tasks._kept.clear()
+        connections["default"] = mine
+        connection.settings_dict["CONN_MAX_AGE"] = before
+
+
+def test_what_goes_along_with_a_task(settings: Any) -> None:
+    """Request id and bound values; people only if asked; nothing of delivery, of those who object, or too much."""
+    assert pack(current()) is None
+    with bind(plan="pro", password="secret", unfit=object()):
+        assert msgspec.json.decode(pack(current()) or "") == {
+            "values": {"plan": "pro", "password": "[redacted]"}
+        }
+        with inside_delivery():
+            assert pack(current()) is None
+    request = RequestFactory().get("/", headers={"X-Request-ID": "r-1"})
+    request.user = type("User", (), {"pk": 7, "is_authenticated": True})()
+    with open_request(request):
+        assert msgspec.json.decode(pack(current()) or "") == {"values": {"request_id": "r-1"}}
+        settings.LITTLEBRO_CELERY_USER = True
+        assert msgspec.json.decode(pack(current()) or "")["user_id"] == "7"
+        with bind(request_id="mine"):
+            assert "mine" in (pack(current()) or "")
+    objecting = RequestFactory().get("/", headers={"X-Request-ID": "r-2", "DNT": "1"})
+    with open_request(objecting), bind(plan="pro"):
+        assert pack(current()) is None
+    odd = RequestFactory().get("/", headers={"X-Request-ID": "x" * 201})
+    with open_request(odd):
+        assert pack(current()) is None
+    with bind(**{f"key{n}": "x" * 1000 for n in range(20)}):
+        assert pack(current()) is None
