@@ -35,6 +35,7 @@ PUBLIC = (
     "littlebro.exceptions",
     "littlebro.plugins",
     "littlebro.storage",
+    "littlebro.testing",
 )
 OPTIONS = {**ALIAS_OPTIONS, **JOURNAL_OPTIONS, **GLOBAL_SETTINGS}
 
