@@ -187,6 +187,9 @@ class Courier:
             self._spool.give_back(held)
             close_connections()
             return
+        except BaseException:  # the thread ends (SystemExit, a greenlet killed); another takes the segment
+            self._spool.give_back(held)
+            raise
         self._waits.pop(held.path.name, None)
         self._delivered.discard(held.name)
         done.delivered += 1

@@ -101,15 +101,13 @@ class Journal:
             self._writing = True
             try:
                 segment = self._segment or self._open(len(line) + 1)
-                if not segment.write(line):
-                    self._seal()
-                    self._room = min(2 * segment.size, self._seal_bytes)
-                    segment = self._open(len(line) + 1)
+                # A full segment is sealed by the call that opens the next, one slow call instead of two, or by
+                # the courier's next look.
+                if segment.events >= self._seal_events or not segment.write(line):
+                    segment = self._turn(segment, len(line) + 1)
                     segment.write(line)
                 if self._sync_each:
                     segment.sync()
-                if segment.events >= self._seal_events:
-                    self._seal()
             except OSError as error:
                 raise _refusal(error) from error
             finally:
@@ -167,12 +165,24 @@ class Journal:
     def _count_waiting(self, size: int) -> None:
         self._waiting = (self._waiting or 0) + size
 
+    def make_way(self, size: int) -> None:
+        """Let as many bytes come in again as were delivered; `look` weighs exactly, but only now and then."""
+        if self._waiting is not None:
+            self._waiting = max(0, self._waiting - size)
+
     def _open(self, size: int) -> Segment:
         self._make_room(size)
         capacity = max(self._room if self._mapped else self._seal_bytes, size)
         self._segment = segment = Segment(self.folder, capacity, mapped=self._mapped)
         self._on_work()
         return segment
+
+    def _turn(self, full: Segment, size: int) -> Segment:
+        """Seal a full segment and open the next; after one that ran out of room, with twice as much."""
+        self._seal()
+        if full.events < self._seal_events:
+            self._room = min(2 * full.size, self._seal_bytes)
+        return self._open(size)
 
     def _seal(self) -> None:
         """Turn the active segment into a sealed one; with its folder deleted, write it anew."""
@@ -203,12 +213,13 @@ class Journal:
         finally:
             segment.abandon()
 
-    def seal(self) -> None:
-        """Seal the active segment, if there is one."""
+    def seal(self, least: int = 0) -> None:
+        """Seal the active segment, if there is one and it holds `least` events or more."""
         if os.getpid() != self._pid:
             self.after_fork()
         with self._lock:
-            if not self._writing:
+            segment = self._segment
+            if not self._writing and segment is not None and segment.events >= least:
                 self._writing = True
                 try:
                     self._seal()
@@ -216,7 +227,8 @@ class Journal:
                     self._writing = False
 
     def look(self) -> float | None:
-        """Weigh what waits, and see whether the active segment lost its name; return its age in seconds."""
+        """Weigh what waits, seal the active segment if it is full or lost its name; return its age in seconds."""
+        self.seal(least=self._seal_events)
         self._waiting = self.spool.weigh().size
         segment = self._segment
         try:

@@ -35,8 +35,12 @@ __all__ = ["JournalTracker"]
 
 logger = logging.getLogger("littlebro")
 
+# While the backend is down, and sinks are not, segments are sealed by time so many times less often.
+_SEAL_LESS: Final = 30
 # Counts that find no room in a full journal are forced into it at most this often, in seconds.
 _FORCED_EVERY: Final = 30.0
+# A flush overrules the couriers' back-off this often, in seconds: a destination that is down is not to be stormed.
+_HURRY_EVERY: Final = 0.5
 _trackers: Final[weakref.WeakSet["JournalTracker"]] = weakref.WeakSet()
 
 
@@ -154,7 +158,9 @@ class JournalTracker(BaseTracker):
                 spool.adopt()
         self.write_losses(force=False)
         age = journal.look()
-        if age is not None and not failing and age >= self.options["SEAL_SECONDS"]:
+        # An outage must not leave a file a second; but sinks that work are not to wait for it to end.
+        patience = self.options["SEAL_SECONDS"] * (_SEAL_LESS if failing else 1)
+        if age is not None and (not failing or self._sinks) and age >= patience:
             journal.seal()
             age = None
         self._fan_out(journal)
@@ -221,6 +227,8 @@ class JournalTracker(BaseTracker):
             self.forward(batch.events, "")
         if batch.refused or batch.unreadable or batch.losses:
             self.keep_notes(batch, held.name)
+        if self.journal is not None:
+            self.journal.make_way(len(content))
 
     def keep_notes(self, batch: Batch, source: str) -> None:
         """Take what the segment `source` holds besides events to its tables, or on its way there."""
@@ -248,16 +256,20 @@ class JournalTracker(BaseTracker):
             return True
         self.write_losses(force=False)
         journal.seal()
-        end = time.monotonic() + timeout
+        end, hurry = time.monotonic() + timeout, 0.0
         names = {path.stem for spool in self._spools(journal) for path in spool.everything()}
         while names:
             left = {path.stem for spool in self._spools(journal) for path in spool.everything()}
             names &= left
-            if not names or time.monotonic() >= end:
+            now = time.monotonic()
+            if not names or now >= end:
                 break
             for courier in self.couriers:
-                courier.hurry()
+                if now >= hurry:
+                    courier.hurry()
                 courier.start()
+            if now >= hurry:
+                hurry = now + _HURRY_EVERY
             time.sleep(0.01)
         return not names
 

@@ -210,7 +210,8 @@ def logged(path: Path) -> list[str]:
     """Return the ids in a file that the backend `log` wrote, one for each line."""
     if not path.exists():
         return []
-    return [json.loads(line)["id"] for line in path.read_text(encoding="utf-8").splitlines()]
+    whole, _, _being_written = path.read_text(encoding="utf-8").rpartition("\n")
+    return [json.loads(line)["id"] for line in whole.splitlines()]
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 20.0, what: str = "the condition") -> None:

@@ -3,6 +3,7 @@
 How long a call may take is measured by `python -m tests.faults`: a shared machine has moods.
 """
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.faults import trial
 from tests.faults.conftest import Maker
+from tests.faults.harness import logged, wait_until
 from tests.faults.outages import FOLDER_OUTAGES, Database, Disk, locked_table
 from tests.servers import UnavailableError
 from tests.services import demanded
@@ -67,6 +69,46 @@ def test_disk_full(make_world: Maker, disk: Disk, tmp_path: Path) -> None:
     assert seen.verdict.lost == seen.verdict.duplicated == 0
     assert set(world.losses()) == {"journal-full"}
     assert seen.verdict.accepted > 100
+
+
+def test_cap_reached(make_world: Maker, tmp_path: Path) -> None:
+    """A journal that holds MAX_BYTES refuses the newest, counted; it takes events again as soon as it drains."""
+    down = tmp_path / "events.log.down"
+    down.touch()
+    world = make_world(
+        backend={"BACKEND": "tests.faults.site.stores.Fragile", "LOCATION": str(tmp_path / "events.log")},
+        options={"MAX_BYTES": 200_000, "SEAL_EVENTS": 50, "POLL_SECONDS": 30.0},
+    )
+    child = world.start("wait_for", 1000)
+    told = world.hear(child)
+    assert 200 < told["accepted"] < 1000
+    assert told["accepted"] + told["refused"] == 1000
+    down.unlink()
+    refused = told["refused"]
+    wait_until(lambda: len(logged(tmp_path / "events.log")) >= told["accepted"] - 50, what="draining")
+    told = world.ask(child)
+    assert told["refused"] - refused < 700  # two fifths of the cap were free by then, at the least
+    refused = told["refused"]
+    world.result(child)
+    world.upkeep()
+    assert world.losses() == {"journal-full": refused}
+    assert world.verdict(stored=logged(tmp_path / "events.log"))[2:4] == (0, 0)
+
+
+@pytest.mark.parametrize("name", ["database stopped", "network swallows"])
+def test_exit_while_database_is_away(make_world: Maker, database: Database, name: str) -> None:
+    """A normal exit takes as long as EXIT_SECONDS allows, and leaves the rest for later."""
+    world = make_world(database.fresh(), options={"EXIT_SECONDS": 1.0})
+    child = world.start("wait_for", 300)
+    world.hear(child)
+    with database.outages[name]():
+        world.ask(child)
+        start = time.monotonic()
+        world.result(child)
+        assert time.monotonic() - start < 4
+    world.upkeep()
+    verdict = world.verdict()
+    assert (verdict.accepted, *verdict[2:]) == (600, 0, 0, 0)
 
 
 @pytest.mark.parametrize("name", list(FOLDER_OUTAGES))

@@ -47,6 +47,7 @@ def test_two_adopters_at_once(fragile: World) -> None:
     """Two processes that adopt the same orphans deliver each of them once."""
     for _ in range(3):
         assert left_behind(fragile, 210)
+    Path(f"{store(fragile)}.slow").touch()  # so that they meet
     rivals = [fragile.start("repeat_upkeep", 5) for _ in range(2)]
     for rival in rivals:
         fragile.hear(rival)

@@ -19,7 +19,7 @@ class Stores:
         self.world: World = make_world(
             backend={"BACKEND": _FRAGILE, "LOCATION": str(self.own)},
             sinks={"warehouse": {"BACKEND": _FRAGILE, "LOCATION": str(self.sink)}},
-            options={"SEAL_EVENTS": 50, "SEAL_SECONDS": 0.3, "SINK_MAX_BYTES": _CAP},
+            options={"SEAL_EVENTS": 50, "SEAL_SECONDS": 0.1, "SINK_MAX_BYTES": _CAP},
         )
 
     def down(self, store: Path) -> None:
