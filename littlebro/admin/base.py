@@ -20,7 +20,7 @@ from django.utils import timezone
 from django.utils.http import urlencode
 
 from littlebro.admin.filters import Filters
-from littlebro.admin.paging import Count, Page, count, count_all, read_page
+from littlebro.admin.paging import Count, Page, count_all, read_page
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -88,7 +88,7 @@ class ListingAdmin(ReadOnlyAdmin):
     ) -> tuple[Page, Count, list[str]]:
         size, problems = self.list_per_page, []
         before, after = request.GET.get("before"), request.GET.get("after")
-        total = count(form.counted()) if form.by_count else None
+        total = form.total() if form.by_count else None
         few = total is not None and total.exact
         sources = [source.defer(*self.unlisted) for source in form.sources(few=few)]
         try:
@@ -104,7 +104,7 @@ class ListingAdmin(ReadOnlyAdmin):
         """Return how many rows are asked for; a page beside which there is none has them all."""
         if page.newer is None and page.older is None:
             return Count(len(page.rows))
-        return count(form.counted()) if form.narrowed else count_all(rows)
+        return form.total() if form.narrowed else count_all(rows)
 
     def change_view(
         self,

@@ -19,7 +19,7 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 
 from littlebro.admin.choices import MOST, cached_values, values
-from littlebro.admin.paging import Unindexed, count
+from littlebro.admin.paging import Count, Unindexed, count, count_within
 from littlebro.conf import alias_config, aliases
 
 __all__ = ["EventFilters", "Filters", "LetterFilters"]
@@ -88,8 +88,8 @@ class Filters(forms.Form):
         """Return whether the way to read a page depends on how many rows there are."""
         return False
 
-    def counted(self) -> QuerySet[Any]:
-        """Return all rows that are asked for, in no order."""
+    def total(self) -> Count:
+        """Return how many rows are asked for, as far as that can be told at once."""
         raise NotImplementedError
 
     def sources(self, *, few: bool) -> Sequence[QuerySet[Any]]:
@@ -160,48 +160,59 @@ class EventFilters(Filters):
             self.value(name) for name in ("name", "range", "q", *_PERSON)
         )
 
-    def counted(self) -> QuerySet[Any]:
-        """See Filters.counted()."""
-        conditions, rows = self._searched(self._narrow(in_order=not self.by_count))
+    def total(self) -> Count:
+        """See Filters.total(): the index of a person knows neither name nor collection."""
+        named = {name: self.value(name) for name in self.choosable if self.value(name)}
+        if named and self._by_person and not self._rare_name:
+            return count_within(self._of_person(self._in_span(self._all)), Q(**named))
+        return count(self._of_person(self._narrow(in_order=not self.by_count)))
+
+    def _of_person(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        rows = rows.filter(**{self._column(name): value for name, value in self.person})
+        conditions = self._searched()
         return rows.filter(reduce(or_, conditions)) if conditions else rows
 
     def sources(self, *, few: bool) -> Sequence[QuerySet[Any]]:
         """See Filters.sources()."""
-        conditions, rows = self._searched(self._narrow(in_order=not (few and self.by_count)))
-        return [rows.filter(condition) for condition in conditions] or [rows]
+        rows = self._narrow(in_order=not (few and self.by_count))
+        rows = rows.filter(**{self._column(name): value for name, value in self.person})
+        return [rows.filter(condition) for condition in self._searched()] or [rows]
 
-    def _searched(self, rows: QuerySet[Any]) -> tuple[list[Q], QuerySet[Any]]:
+    def _searched(self) -> list[Q]:
         """Return the conditions of which a row that is searched for fulfils one, none without a search."""
         text = self.value("q")
         if not text:
-            return [], rows
+            return []
         # An event's id is unique in a collection, and found by both.
         chosen = self.value("collection")
         known = [chosen] if chosen else values(self._all, "collection", _COLLECTIONS)
         by_id = Q(collection__in=known, event_id=text)
-        return [by_id, *(Q(**{self._column(name): text}) for name in _PERSON)], rows
+        return [by_id, *(Q(**{self._column(name): text}) for name in _PERSON)]
 
     def _narrow(self, *, in_order: bool) -> QuerySet[Any]:
-        """Return the rows but for the search; `in_order` means by an index that has them in the list's order."""
+        """Return the rows but for person and search; `in_order` means by an index that has them in the list's order."""
         rows = self._in_span(self._all)
-        by_person = bool(self.person or self.value("q"))
         if name := self.value("name"):
             rows = (
-                _hidden(rows, "name", name) if by_person and not self._rare_name else rows.filter(name=name)
+                _hidden(rows, "name", name)
+                if self._by_person and not self._rare_name
+                else rows.filter(name=name)
             )
         if collection := self.value("collection"):
             rows = _hidden(rows, "collection", collection) if in_order else rows.filter(collection=collection)
         if self._rare_name:
             rows = rows.alias(**{self._column(name): Unindexed(F(f"{name}_id")) for name in _PERSON})
-        return rows.filter(**{self._column(name): value for name, value in self.person})
+        return rows
+
+    @property
+    def _by_person(self) -> bool:
+        return bool(self.person or self.value("q"))
 
     @cached_property
     def _rare_name(self) -> bool:
         """Whether a person is better looked for among the events of the name than the name among theirs."""
         name = self.value("name")
-        if not name or not (self.person or self.value("q")):
-            return False
-        return count(self._in_span(self._all.filter(name=name))).exact
+        return bool(name) and self._by_person and count(self._in_span(self._all.filter(name=name))).exact
 
     def _column(self, person: str) -> str:
         return f"_{person}_id" if self._rare_name else f"{person}_id"
@@ -243,11 +254,10 @@ class LetterFilters(Filters):
         """See Filters.by_count."""
         return bool(self.value("alias")) and not self.value("q")
 
-    def counted(self) -> QuerySet[Any]:
-        """See Filters.counted()."""
-        rows = self._narrow(in_order=False)
-        text = self.value("q")
-        return rows.filter(Q(event_id=text) | Q(user_id=text) | Q(anonymous_id=text)) if text else rows
+    def total(self) -> Count:
+        """See Filters.total()."""
+        rows, text = self._narrow(in_order=False), self.value("q")
+        return count(rows.filter(Q(event_id=text) | Q(user_id=text) | Q(anonymous_id=text)) if text else rows)
 
     def sources(self, *, few: bool) -> Sequence[QuerySet[Any]]:
         """See Filters.sources()."""

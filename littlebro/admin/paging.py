@@ -17,9 +17,9 @@ from typing import Any, Final
 
 from django.core.exceptions import ValidationError
 from django.db import connections
-from django.db.models import F, Func, Model, Q, QuerySet
+from django.db.models import F, Func, Model, Q, QuerySet, aggregates
 
-__all__ = ["BOUND", "Count", "Page", "Unindexed", "count", "count_all", "read_page"]
+__all__ = ["BOUND", "Count", "Page", "Unindexed", "count", "count_all", "count_within", "read_page"]
 
 BOUND: Final = 10_000  # rows that are counted one by one
 _LONGEST: Final = 2_000  # characters of a cursor
@@ -45,21 +45,29 @@ class Unindexed(Func):
 
 
 class Count:
-    """How many rows there are: `number`, and whether that is exact, a lower bound or an estimate."""
+    """How many rows there are: `number`, and unless that is exact, in which way it is not ("more than")."""
 
-    def __init__(self, number: int, *, more: bool = False, about: bool = False) -> None:
+    def __init__(self, number: int, way: str = "") -> None:
         self.number = number
-        self.exact = not (more or about)
-        self._prefix = "more than " if more else "about " if about else ""
+        self.exact = not way
+        self._way = way
 
     def __str__(self) -> str:
-        return f"{self._prefix}{self.number:,}"
+        return f"{self._way} {self.number:,}".strip()
 
 
 def count(rows: QuerySet[Any]) -> Count:
     """Return how many rows there are, counting no further than the bound."""
     number = rows.order_by().values("pk")[: BOUND + 1].count()
-    return Count(BOUND, more=True) if number > BOUND else Count(number)
+    return Count(BOUND, "more than") if number > BOUND else Count(number)
+
+
+def count_within(rows: QuerySet[Any], condition: Q) -> Count:
+    """Return how many of the `rows` fulfil a condition that no index helps with, looking at a bounded number."""
+    found = rows.order_by()[: BOUND + 1].aggregate(
+        looked_at=aggregates.Count("pk"), number=aggregates.Count("pk", filter=condition)
+    )
+    return Count(found["number"], "at least" if found["looked_at"] > BOUND else "")
 
 
 def count_all(rows: QuerySet[Any]) -> Count:
@@ -72,7 +80,7 @@ def count_all(rows: QuerySet[Any]) -> Count:
             estimate = int(cursor.fetchone()[0])
         if estimate > BOUND:
             digits = 10 ** (len(str(estimate)) - 3)
-            return Count(round(estimate / digits) * digits, about=True)
+            return Count(round(estimate / digits) * digits, "about")
     return count(rows)
 
 
