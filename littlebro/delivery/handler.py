@@ -58,10 +58,11 @@ class TrackerHandler:
         with self._lock:
             built, self._built = self._built, {}
             default.__dict__.clear()
-            for found in built.values():
-                found.close()
-            backends.reset()
-            manager.reset()
+        # Not under the lock: a tracker may wait for a thread of its own, and that one ask for a tracker.
+        for found in built.values():
+            found.close()
+        backends.reset()
+        manager.reset()
 
 
 class _DefaultTracker:

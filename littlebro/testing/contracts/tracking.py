@@ -259,9 +259,9 @@ class TrackerContract(TrackerHooks):
         """TRACKER_OPTIONS takes what `option_defaults` names; anything else is an error that names the alias."""
         options = {**self.tracker_options(), "NO_SUCH_OPTION": 1}
         table = {"default": {**conf.setting("LITTLEBRO")["default"], "TRACKER_OPTIONS": options}}
-        with override_settings(LITTLEBRO=table):
-            with pytest.raises(ImproperlyConfigured, match=r"^LITTLEBRO\['default'\]: .*NO_SUCH_OPTION"):
-                self.make_tracker()
+        said = pytest.raises(ImproperlyConfigured, match=r"^LITTLEBRO\['default'\]: .*NO_SUCH_OPTION")
+        with override_settings(LITTLEBRO=table), said:
+            self.make_tracker()
 
     def test_status_and_upkeep_can_be_shown(self) -> None:
         """`status` is JSON, `upkeep` says what it delivered and what is left; the commands print both."""
