@@ -189,9 +189,9 @@ class Journal:
         segment, self._segment = self._segment, None
         if segment is None:
             return
-        if self._sync_sealed:
-            segment.sync()
         try:
+            if self._sync_sealed:
+                segment.sync()
             if not segment.is_linked():
                 raise FileNotFoundError(errno.ENOENT, "the journal was deleted", str(segment.path))
             self.spool.put(*segment.seal())
