@@ -1,9 +1,14 @@
 """The suite's own ground: each database that a test is given is the kind it is called, and really there."""
 
 import os
+import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from django.db import connection, connections
@@ -94,3 +99,63 @@ def test_run_fails_in_ci_when_a_server_is_missing() -> None:
     assert done.returncode == 1
     assert "none here" in done.stdout
     assert "ran" not in done.stdout
+
+
+def test_redis_and_rabbitmq_answer(redis_url: str, rabbitmq_url: str) -> None:
+    """The URLs lead to brokers that let us in, with a password that nobody else knows."""
+    from amqp.exceptions import AccessRefused
+    from kombu import Connection
+    from redis import Redis
+    from redis.exceptions import AuthenticationError
+
+    with Redis.from_url(redis_url) as client:
+        assert client.ping()
+    with Connection(rabbitmq_url, connect_timeout=5) as link:
+        link.connect()
+        assert link.connected
+    wrong = {url: url.replace(str(urlsplit(url).password), "wrong") for url in (redis_url, rabbitmq_url)}
+    with Redis.from_url(wrong[redis_url]) as client, pytest.raises(AuthenticationError):
+        client.ping()
+    with Connection(wrong[rabbitmq_url], connect_timeout=5) as link, pytest.raises(AccessRefused):
+        link.connect()
+
+
+def test_each_test_has_a_database_of_its_own(mongodb_url: str) -> None:
+    """The server says that it speaks MongoDB's protocol, and the database is empty."""
+    from pymongo import MongoClient
+
+    with MongoClient[Any](mongodb_url) as client:
+        assert client.admin.command("hello")["maxWireVersion"] >= 13
+        assert client.get_default_database().list_collection_names() == []
+        assert client.get_default_database().name.startswith(f"test_littlebro_{os.getpid()}_")
+
+
+@pytest.mark.slow
+def test_no_server_outlives_its_run(redis_url: str, mongodb_url: str) -> None:
+    """Whatever ends a run, kill -9 included, its servers end as well; the next run clears up behind it."""
+    runner = [sys.executable, str(ROOT / "tests/services.py"), "run", "--only", "redis", "--only", "mongodb"]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("LITTLEBRO_TEST_")}
+    if cache := os.environ.get("LITTLEBRO_TEST_CACHE"):
+        environment["LITTLEBRO_TEST_CACHE"] = cache
+    command = ["sh", "-c", "echo $LITTLEBRO_TEST_REDIS_URL $LITTLEBRO_TEST_MONGODB_URL; exec sleep 60"]
+    with subprocess.Popen(
+        [*runner, "--", *command], env=environment, stdout=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stdout is not None
+        told = next(line for line in run.stdout if not line.startswith("services: "))
+        ports = [urlsplit(url).port for url in told.split()]
+        assert len(ports) == 2
+        children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+        run.kill()
+    for child in children:
+        if Path(f"/proc/{child}/comm").exists() and Path(f"/proc/{child}/comm").read_text() == "sleep\n":
+            os.kill(int(child), signal.SIGKILL)
+    for port in ports:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            with socket.socket() as link:
+                if link.connect_ex(("127.0.0.1", port or 0)):
+                    break
+            time.sleep(0.05)
+        else:
+            pytest.fail(f"somebody still listens on {port}")
