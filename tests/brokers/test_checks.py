@@ -8,15 +8,15 @@ import pytest
 from kombu import Connection
 
 from littlebro.checks import check_broker, check_celery
-from tests.celery_site.conftest import AppMaker, Maker
-from tests.celery_site.test_inside import NOBODY
+from tests.brokers.conftest import AppMaker, Maker
+from tests.brokers.test_inside import NOBODY
 from tests.faults.harness import ROOT
 
 GOOD = {"broker_url": NOBODY, "worker_prefetch_multiplier": 4}
 
 
 def ids(messages: list[Any]) -> list[str]:
-    return [message.id.removeprefix("littlebro.") for message in messages]
+    return [message.id for message in messages]
 
 
 def test_nothing_to_say(make_app: AppMaker, settings: Any) -> None:
@@ -33,13 +33,13 @@ def test_nothing_to_say(make_app: AppMaker, settings: Any) -> None:
 @pytest.mark.parametrize(
     "conf,found",
     [
-        ({"broker_url": None}, ["W011"]),
-        ({"accept_content": ["yaml"]}, ["E010"]),
-        ({"accept_content": ["application/json", "pickle"]}, ["W013"]),
-        ({"broker_transport_options": {"visibility_timeout": 299}}, ["W012"]),
+        ({"broker_url": None}, ["littlebro.W011"]),
+        ({"accept_content": ["yaml"]}, ["littlebro.E010"]),
+        ({"accept_content": ["application/json", "pickle"]}, ["littlebro.W013"]),
+        ({"broker_transport_options": {"visibility_timeout": 299}}, ["littlebro.W012"]),
         ({"broker_transport_options": {"visibility_timeout": 300}}, []),
         ({"broker_transport_options": {"visibility_timeout": 120}, "worker_prefetch_multiplier": 1}, []),
-        ({"broker_url": "memory://"}, ["W014"]),
+        ({"broker_url": "memory://"}, ["littlebro.W014"]),
         ({"broker_url": "amqp://guest:guest@127.0.0.1:9//"}, []),
         ({"broker_url": "memory://", "task_always_eager": True}, []),
     ],
@@ -69,7 +69,7 @@ def test_a_broker_that_does_not_answer(make_app: AppMaker) -> None:
     """The check says so, without a password, and within a moment."""
     make_app(broker_url="redis://:secret@127.0.0.1:9/0")
     (message,) = check_broker(databases=["default"])
-    assert ids([message]) == ["W018"]
+    assert ids([message]) == ["littlebro.W018"]
     assert "secret" not in message.msg
 
 
@@ -82,19 +82,23 @@ def test_a_redis(make_app: AppMaker, redis: str) -> None:
         try:
             client.config_set("maxmemory", 10**9)
             client.config_set("maxmemory-policy", "allkeys-lru")
-            assert ids(check_broker(databases=["default"])) == ["W015", "W016", "W017"]
+            assert ids(check_broker(databases=["default"])) == [
+                "littlebro.W015",
+                "littlebro.W016",
+                "littlebro.W017",
+            ]
         finally:
             client.config_set("maxmemory", limit["maxmemory"])
             client.config_set("maxmemory-policy", policy["maxmemory-policy"])
-    assert ids(check_broker(databases=["default"])) == ["W016", "W017"]
+    assert ids(check_broker(databases=["default"])) == ["littlebro.W016", "littlebro.W017"]
 
 
 def test_a_queue_that_somebody_reads(make_site: Maker, make_app: AppMaker, broker: str) -> None:
     """With a worker there is nobody to miss; the worker itself says what its Redis will forget."""
     site = make_site(broker)
     make_app(broker_url=broker)
-    assert "W017" in ids(check_broker(databases=["default"]))
+    assert "littlebro.W017" in ids(check_broker(databases=["default"]))
     worker = site.worker()
-    assert "W017" not in ids(check_broker(databases=["default"]))
+    assert "littlebro.W017" not in ids(check_broker(databases=["default"]))
     site.stop(worker)
     assert ("Redis keeps no append-only file" in site.log()) is broker.startswith("redis")

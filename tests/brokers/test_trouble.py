@@ -5,8 +5,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.celery_site.conftest import Maker
-from tests.celery_site.harness import Site
+from tests.brokers.conftest import Maker
+from tests.brokers.harness import Site
 from tests.faults.harness import logged, wait_until
 from tests.faults.outages import locked_table
 

@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from kombu import Connection
-
 from tests.faults.harness import World, wait_until
 
 __all__ = ["Site", "children_of"]
@@ -74,6 +72,8 @@ class Site(World):
 
     def waiting(self, queue: str = "littlebro") -> int:
         """Return how many messages wait in a queue, those that a worker holds not among them."""
+        from kombu import Connection
+
         with Connection(self.broker) as link:
             if self.broker.startswith("redis"):
                 return int(link.default_channel.client.llen(queue))
@@ -81,6 +81,8 @@ class Site(World):
 
     def delete_queues(self) -> None:
         """Delete the queues, and what of earlier trials is in them."""
+        from kombu import Connection
+
         with Connection(self.broker) as link:
             if self.broker.startswith("redis"):
                 link.default_channel.client.flushdb()

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from kombu import Connection
 
-from tests.celery_site.conftest import Maker
-from tests.celery_site.harness import Site, children_of
+from tests.brokers.conftest import Maker
+from tests.brokers.harness import Site, children_of
 from tests.faults.harness import logged, wait_until
 from tests.faults.outages import locked_table
 

@@ -18,7 +18,7 @@ from littlebro.delivery import losses
 from littlebro.events.context import current, inside_delivery, open_request
 from littlebro.exceptions import NewerFormat
 from littlebro.models import DeadLetter, LossCount, StoredEvent
-from tests.celery_site.conftest import AppMaker
+from tests.brokers.conftest import AppMaker
 
 NOBODY = "redis://127.0.0.1:9/0"  # the port of "discard", where nobody listens
 
