@@ -62,7 +62,8 @@ docs: $(VENV)/.lint
 	$(VENV)/bin/sphinx-build -W --keep-going -b html docs docs/_build/html
 
 bench: $(VENV)/.bench
-	$(python) tests/services.py run --only postgresql -- $(python) -m benchmarks $(ARGS)
+	$(python) tests/services.py run --only postgresql --only redis --only rabbitmq -- \
+	  $(python) -m benchmarks $(ARGS)
 
 clean:
 	rm -rf $(VENV) .venv-oldest build dist docs/_build htmlcov .coverage .coverage.* .hypothesis .import_linter_cache \

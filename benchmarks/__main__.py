@@ -1,4 +1,4 @@
-"""``python -m benchmarks [calls|middleware|storage|memory|admin|all]``: measure, print, and hold against the bounds.
+"""``python -m benchmarks [PART ...]``: measure, print, and hold against the bounds; without a part, all of them.
 
 Exit code 0 where every bound holds, 1 where one does not.
 """
@@ -8,7 +8,7 @@ import importlib
 import platform
 import sys
 
-PARTS = ("calls", "middleware", "storage", "memory", "admin")
+PARTS = ("calls", "middleware", "storage", "memory", "admin", "pipeline")
 
 
 def main() -> int:
