@@ -6,17 +6,19 @@ Knows nothing of segments.
 """
 
 import fcntl
+import mmap
 import os
 import threading
 from typing import Final
 
-__all__ = ["forked", "hold", "release"]
+__all__ = ["forked", "hold", "map_file", "release", "unmap"]
 
 _MODE: Final = 0o600
 
 # Held across a fork (see the end), so that no descriptor is open and not yet noted. Re-entrant for signal handlers.
 _noting = threading.RLock()
 _held: Final[dict[int, tuple[int, int]]] = {}  # descriptor -> device and inode
+_maps: Final[set[mmap.mmap]] = set()
 _pid = os.getpid()
 
 
@@ -48,6 +50,23 @@ def release(descriptor: int) -> None:
             os.close(descriptor)
 
 
+def map_file(descriptor: int, size: int) -> mmap.mmap:
+    """Map the first `size` bytes of a file. A map holds the lock too, by itself and by a descriptor of its own."""
+    if os.getpid() != _pid:
+        forked()
+    with _noting:
+        mapped = mmap.mmap(descriptor, size)
+        _maps.add(mapped)
+    return mapped
+
+
+def unmap(mapped: mmap.mmap) -> None:
+    """Close a map that `map_file` returned; once more does no harm."""
+    with _noting:
+        _maps.discard(mapped)
+        mapped.close()
+
+
 def forked() -> None:
     """Close, in a forked child, what it inherited; a second call does nothing."""
     global _noting, _pid  # noqa: PLW0603 - one table a process is the point
@@ -55,6 +74,8 @@ def forked() -> None:
         return
     _pid = os.getpid()
     _noting = threading.RLock()
+    while _maps:
+        _maps.pop().close()
     while _held:
         descriptor, identity = _held.popitem()
         try:

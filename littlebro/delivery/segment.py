@@ -92,7 +92,7 @@ class Segment:
                 raise
             os.ftruncate(self._descriptor, 0)
         else:
-            self._map = mmap.mmap(self._descriptor, self._capacity)
+            self._map = locks.map_file(self._descriptor, self._capacity)
             self._reserved, self._ready = self._capacity, 0
 
     @property
@@ -157,7 +157,7 @@ class Segment:
         """
         sealed = self.path.with_suffix(SEALED)
         if self._map is not None:
-            self._map.close()
+            locks.unmap(self._map)
             self._map = None
             if self._reserved - self._end > max(self._end, _WORTH_CUTTING):
                 os.ftruncate(self._descriptor, self._end)
@@ -169,7 +169,7 @@ class Segment:
     def abandon(self) -> None:
         """Close descriptor and map, leaving the file and, for other holders, its lock as they are."""
         if self._map is not None:
-            self._map.close()
+            locks.unmap(self._map)
             self._map = None
         if self._descriptor >= 0:
             locks.release(self._descriptor)
