@@ -12,7 +12,9 @@ from typing import Any, Final, NamedTuple
 from bson.errors import BSONError
 from pymongo.errors import BulkWriteError, DocumentTooLarge, OperationFailure
 
-__all__ = ["Verdict", "judge", "refusal"]
+from littlebro.exceptions import LittlebroError
+
+__all__ = ["Verdict", "WriteFailed", "judge", "refusal"]
 
 DUPLICATE: Final = 11000
 
@@ -37,6 +39,10 @@ _INDEX: Final = re.compile(r"index: ?'?([^\s']+)|Index '([^']+)'")
 _ENCODING: Final = (BSONError, DocumentTooLarge, OverflowError, UnicodeError, RecursionError)
 
 
+class WriteFailed(LittlebroError):
+    """Raised where a batch is to be tried again; pymongo's own error quotes the documents, which no log may."""
+
+
 class Verdict(NamedTuple):
     """What became of a batch, by the index of each document: there already, or refused with a reason."""
 
@@ -45,10 +51,11 @@ class Verdict(NamedTuple):
 
 
 def judge(error: BulkWriteError) -> Verdict:
-    """Return what a bulk error says of each document; raises it where it says more than that."""
+    """Return what a bulk error says of each document; raises `WriteFailed` where it says more than that."""
     details: Mapping[str, Any] = error.details or {}
-    if details.get("writeConcernErrors"):
-        raise error  # what was written may be lost again, duplicates or not
+    if concerns := details.get("writeConcernErrors"):  # what was written may be lost again, duplicates or not
+        code, text = concerns[0].get("code"), concerns[0].get("errmsg", "")
+        raise WriteFailed(f"not acknowledged by a majority: {code} {text}".strip()) from None
     verdict = Verdict([], {})
     for problem in details.get("writeErrors", ()):
         code, index = problem.get("code"), problem["index"]
@@ -57,7 +64,11 @@ def judge(error: BulkWriteError) -> Verdict:
         elif code in _DATA:
             verdict.refused[index] = f"{code}: {_DATA[code]}"
         else:
-            raise error
+            failed = len(details["writeErrors"])
+            name = "duplicate in another index than _id" if code == DUPLICATE else problem.get("codeName", "")
+            raise WriteFailed(
+                f"{failed} documents were not written, one with code {code} {name}".strip()
+            ) from None
     return verdict
 
 

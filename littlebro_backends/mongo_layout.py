@@ -17,6 +17,7 @@ from littlebro_backends.mongo_steps import Steps
 
 __all__ = ["Layout"]
 
+_BATCH: Final = "littlebro_batch"
 _EXPIRY: Final = "littlebro_expiry"
 _NOT_FOUND: Final = (26, 27)  # NamespaceNotFound, IndexNotFound
 _PATH: Final = (("timestamp_us", ASCENDING), ("_id", ASCENDING))
@@ -45,7 +46,7 @@ class Layout:
         models = [
             IndexModel([*_PATH], name="littlebro_order"),
             IndexModel([("name", ASCENDING), *_PATH], name="littlebro_name"),
-            IndexModel([(BATCH, ASCENDING)], name="littlebro_batch"),
+            IndexModel([(BATCH, ASCENDING)], name=_BATCH),
             _of_people("user_id", "littlebro_user"),
             _of_people("anonymous_id", "littlebro_anonymous"),
         ]
@@ -58,7 +59,11 @@ class Layout:
         for stream in streams:
             yield from self._settle_expiry(self.name(stream))
             yield from self.make_stream(stream)
-        unique = IndexModel([(BATCH, ASCENDING)], name="littlebro_batch", unique=True)
+        yield from self.make_log()
+
+    def make_log(self) -> Steps[None]:
+        """Make the index of the log, and so the log."""
+        unique = IndexModel([(BATCH, ASCENDING)], name=_BATCH, unique=True)
         yield lambda database: database[self.log].create_indexes([unique])
 
     def make_stream(self, stream: str) -> Steps[None]:
@@ -88,6 +93,9 @@ class Layout:
     def problems(self, streams: Iterable[str]) -> Steps[list[str]]:
         """Return what is missing or left over among the indexes of `streams`, a sentence each."""
         sentences: list[str] = []
+        log = yield from self._there(self.log)
+        if log and _BATCH not in log:
+            sentences.append(f"The log {self.log!r} has no index {_BATCH}.")
         for stream in streams:
             there = yield from self._there(self.name(stream))
             wanted = [str(index.document["name"]) for index in self.indexes()]

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from pymongo import ASCENDING, DESCENDING
 
+from littlebro.conf import COLLECTION
 from littlebro.events.event import Event, Position
 from littlebro.events.query import EventQuery
 from littlebro.exceptions import InvalidQuery
@@ -152,7 +153,7 @@ def _streams(layout: Layout, query: EventQuery) -> Steps[list[str]]:
     """Return the streams that a query asks for: those named, or else all there are."""
     if query.collections is None:
         return (yield from layout.streams())
-    return sorted({stream for stream in query.collections if storable(stream) and stream})
+    return sorted({stream for stream in query.collections if COLLECTION.fullmatch(stream)})
 
 
 def _condition(query: EventQuery) -> Condition | None:

@@ -77,10 +77,9 @@ class Writer:
     def _meet(self, stream: str) -> Steps[None]:
         """Give a stream that this write begins its indexes, which cost nothing while it is empty."""
         streams = yield from self._layout.streams()
-        if not streams:
-            yield from self._layout.make([stream])
-        elif stream not in streams:
+        if stream not in streams:
             yield from self._layout.make_stream(stream)
+            yield from self._layout.make_log()
         self._known |= {*streams, stream}
 
 
@@ -103,7 +102,7 @@ def _insert(name: str, documents: Sequence[dict[str, Any]]) -> Steps[Verdict]:
             raise
         unfit = _unfit(documents)
         if not unfit:
-            raise EventRefused(reason) from error
+            raise EventRefused(reason) from None  # the cause may quote the data
     else:
         return Verdict([], {})
     fit = [index for index in range(len(documents)) if index not in unfit]

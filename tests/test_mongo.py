@@ -7,6 +7,8 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +23,7 @@ from littlebro.events.event import Event, new_id
 from littlebro.storage import SaveResult, backends
 from littlebro_backends import mongo
 from littlebro_backends.mongo_clients import Clients
+from littlebro_backends.mongo_faults import WriteFailed
 from littlebro_backends.mongo_order import Log
 from littlebro_backends.mongo_steps import run
 from tests.commanding import run as command
@@ -257,6 +260,21 @@ except Exception as error:
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
         assert done.stdout.startswith("LITTLEBRO['default']: BACKEND 'mongo' of django-littlebro")
         assert 'pip install "django-littlebro[mongo]"' in done.stdout
+
+
+def test_no_log_quotes_an_event(backend: mongo.Backend, database: Any) -> None:
+    """An error that is to be tried again tells its number, and neither it nor its traceback any of the data."""
+    word = str(uuid.uuid4())
+    backend.setup()
+    database["littlebro"].create_index("params.order", unique=True)
+    backend.save_many([make(params={"order": word})])
+    with pytest.raises(WriteFailed, match="code 11000 duplicate in another index than _id") as caught:
+        backend.save_many([make(params={"order": word}), make()])
+    assert word not in "".join(traceback.format_exception(caught.value))
+    beyond = make(params={"order": word, "n": 2**70})
+    assert backend.save_many([make(params={"order": 1}), beyond]).refused == {
+        ("littlebro", beyond.id): "cannot be encoded: OverflowError"
+    }
 
 
 class TestClients:
