@@ -124,3 +124,14 @@ def test_context_goes_along(make_site: Maker, broker: str) -> None:
     users = dict(site.rows("SELECT user_id, count(*) FROM littlebro_storedevent GROUP BY user_id"))
     assert users == {None: 4, "4711": 2}
     site.stop(worker)
+
+
+def test_which_workers_read_the_queue(make_site: Maker, redis: str) -> None:
+    """One that was told of no queue does; ``-Q`` and ``-X`` have the last word."""
+    assert make_site(redis).program("queues") == {
+        "": ["celery", "littlebro"],
+        "-Q celery": ["celery"],
+        "-Q celery,littlebro": ["celery", "littlebro"],
+        "-X littlebro": ["celery"],
+        "-X celery": ["littlebro"],
+    }

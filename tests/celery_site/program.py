@@ -107,8 +107,24 @@ def forks(children: str, n: str) -> None:
     track("after")
 
 
+def queues() -> None:
+    """Tell which queues workers read, by their options; none of them is started."""
+    from tests.celery_site.celery import app
+
+    options: dict[str, dict[str, str]] = {
+        "": {}, "-Q celery": {"queues": "celery"}, "-Q celery,littlebro": {"queues": "celery,littlebro"},
+        "-X littlebro": {"exclude_queues": "littlebro"}, "-X celery": {"exclude_queues": "celery"},
+    }  # fmt: skip
+    read = {}
+    for words, given in options.items():
+        app.__dict__.pop("amqp", None)
+        app.Worker(pool="solo", **given)
+        read[words] = sorted(app.amqp.queues.consume_from)
+    tell(**read)
+
+
 PROGRAMS: Final[dict[str, Callable[..., None]]] = {
-    program.__name__: program for program in (forks, to, newer, repeat, serve, send, mixed)
+    program.__name__: program for program in (forks, to, newer, queues, repeat, serve, send, mixed)
 }
 
 
