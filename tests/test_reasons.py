@@ -162,7 +162,13 @@ def test_forgotten_people_do_not_come_back(settings: Settings, journal: Path) ->
     settings.LITTLEBRO_FORGET_KEY = "first"
     options = {"JOURNAL": journal, "SEAL_SECONDS": 3600.0, "POLL_SECONDS": 3600.0}
     settings.LITTLEBRO = {
-        "default": {"TRACKER": "thread", "TRACKER_OPTIONS": options, "BACKEND": "memory", "ON_COMMIT": False},
+        "default": {
+            "TRACKER": "thread",
+            "TRACKER_OPTIONS": options,
+            "BACKEND": "memory",
+            "LOCATION": str(journal),
+            "ON_COMMIT": False,
+        },
         "other": {"BACKEND": "memory", "LOCATION": "other"},
     }
     assert tracker.track_event("seen", user=7) is not None
