@@ -35,9 +35,11 @@ class Tracker(JournalTracker):
     def record(self, built: Built, on_commit: bool | str | None) -> bool:
         """Deliver the event; from a running event loop, through a helper thread (Django refuses ORM calls there)."""
         if asyncio._get_running_loop() is None:  # noqa: SLF001 - no exception on the way
-            return self._deliver_now(built)
+            return self._deliver_now(built, on_commit)
         with ThreadPoolExecutor(1, thread_name_prefix="littlebro-dummy") as helper:
-            stored = helper.submit(contextvars.copy_context().run, self._deliver_and_close, built).result()
+            stored = helper.submit(
+                contextvars.copy_context().run, self._deliver_and_close, built, on_commit
+            ).result()
         if not self._warned:
             self._warned = True
             message = (
@@ -49,21 +51,22 @@ class Tracker(JournalTracker):
 
     async def arecord(self, built: Built, on_commit: bool | str | None) -> bool:
         """See record()."""
-        return await sync_to_async(self._deliver_now)(built)
+        return await sync_to_async(self._deliver_now)(built, on_commit)
 
-    def _deliver_and_close(self, built: Built) -> bool:
+    def _deliver_and_close(self, built: Built, on_commit: bool | str | None) -> bool:
         try:
-            return self._deliver_now(built)
+            return self._deliver_now(built, on_commit)
         finally:
             connections.close_all()
 
-    def _deliver_now(self, built: Built) -> bool:
-        event, line = built
+    def _deliver_now(self, built: Built, on_commit: bool | str | None) -> bool:
+        event, _ = built
         with inside_delivery():
             failed = [sink for sink in ("", *self.config.sinks) if not self._save(sink, event)]
         if failed and self.journal is not None:
             # Delivered later, to all: those that have it already are not harmed by a second time.
-            return self.append(self.journal, line)
+            # Held while a transaction is open, or a rollback would leave a ghost.
+            return super().record(built, on_commit)
         for sink in failed:
             losses.count(self.alias, f"not-stored:{sink}" if sink else "not-stored")
         return "" not in failed

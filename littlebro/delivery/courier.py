@@ -44,7 +44,7 @@ class Round(msgspec.Struct):
 
 
 class Courier:
-    """Delivers the segments of `spool` that end in `suffix` through `deliver(claim, content)`.
+    """Delivers the segments of `spool` that end in one of `suffixes` through `deliver(claim, content)`.
 
     `chores()` runs before each walk and returns in how many seconds it wants to run again.
     """
@@ -53,13 +53,13 @@ class Courier:
         self,
         name: str,
         spool: Spool,
-        suffix: str,
+        suffixes: tuple[str, ...],
         deliver: Callable[[Claim, bytes], None],
         chores: Callable[[bool], float],
     ) -> None:
         self._name = name
         self._spool = spool
-        self.suffix = suffix
+        self._suffixes = suffixes
         self._deliver = deliver
         self._chores = chores
         self.reset()
@@ -159,7 +159,7 @@ class Courier:
         done = Round()
         with self._walking:
             now = time.monotonic()
-            for path in self._spool.waiting(self.suffix):
+            for path in self._spool.waiting(*self._suffixes):
                 not_before, _ = self._waits.get(path.name, (0.0, 0.0))
                 if not_before > now or shift not in {None, self._shift}:
                     continue
@@ -208,5 +208,5 @@ class Courier:
                 self._spool.report(None)
             self.failing = False
             self._pause = 0.0
-            if not self._spool.waiting(self.suffix):
+            if not self._spool.waiting(*self._suffixes):
                 self._waits.clear()

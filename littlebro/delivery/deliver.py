@@ -58,15 +58,16 @@ class Delivery:
             if not fresh:
                 self._erase_forgotten(backend, events)
         except Exception as error:
-            self._pipeline.hooks.failed(events, f"{type(error).__name__}: {error}")
+            if not self.sink:
+                self._pipeline.hooks.failed(events, f"{type(error).__name__}: {error}")
             raise
         if result.refused:
             guilty = [event for event in events if (event.collection, event.id) in result.refused]
             deadletters.add(self.alias, self.sink, guilty, result.refused)
             losses.count(self.alias, f"dead-letter:{self.sink}" if self.sink else "dead-letter", len(guilty))
-        self._pipeline.hooks.stored(
-            [event for event in events if (event.collection, event.id) not in result.refused]
-        )
+        stored = [event for event in events if (event.collection, event.id) not in result.refused]
+        if stored and not self.sink:
+            self._pipeline.hooks.stored(stored)
         return Outcome(result.stored, result.duplicates, dict(result.refused))
 
     def _prepared(self, events: Sequence[Event]) -> Sequence[Event]:

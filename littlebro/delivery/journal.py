@@ -5,6 +5,7 @@ An event is accepted when `append` returns: its line is in the page cache, in a 
 courier's. Safe under threads, signal handlers that track while tracking, and forks. Knows lines, not events.
 """
 
+import contextlib
 import errno
 import os
 import threading
@@ -174,6 +175,8 @@ class Journal:
         self._make_room(size)
         capacity = max(self._room if self._mapped else self._seal_bytes, size)
         self._segment = segment = Segment(self.folder, capacity, mapped=self._mapped)
+        if self._sync_each:
+            self._sync_folder()
         self._on_work()
         return segment
 
@@ -183,6 +186,14 @@ class Journal:
         if full.events < self._seal_events:
             self._room = min(2 * full.size, self._seal_bytes)
         return self._open(size)
+
+    def _sync_folder(self) -> None:
+        """Force the names of the segments to the disk as well: without its name a file is lost with its bytes."""
+        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def _seal(self) -> None:
         """Turn the active segment into a sealed one; with its folder deleted, write it anew."""
@@ -197,6 +208,9 @@ class Journal:
             self.spool.put(*segment.seal())
         except OSError:
             self._set_aside(segment)
+        if self._sync_sealed:
+            with contextlib.suppress(OSError):
+                self._sync_folder()
         # A quarter more than was used, in whole steps.
         self._room = min((segment.used * 5 // 4 // _ROOM + 1) * _ROOM, self._seal_bytes)
         self._count_waiting(segment.size)

@@ -72,11 +72,12 @@ class JournalTracker(BaseTracker):
         except ImproperlyConfigured as error:
             raise self.config.error(str(error)) from error
         self._sinks = {sink: Spool(folder / "sinks" / sink, linked=True) for sink in self.config.sinks}
-        suffix = FANNED if self._sinks else SEALED
-        self.couriers = [Courier(f"{self.alias}", journal.spool, suffix, self._deliver_main, self._chores)]
+        # Without sinks, also what was handed to them before they were taken out of the settings.
+        suffixes = (FANNED,) if self._sinks else (SEALED, FANNED)
+        self.couriers = [Courier(f"{self.alias}", journal.spool, suffixes, self._deliver_main, self._chores)]
         for sink, spool in self._sinks.items():
             self.couriers.append(
-                Courier(f"{self.alias}-{sink}", spool, SEALED, self._to_sink(sink), self._no_chores)
+                Courier(f"{self.alias}-{sink}", spool, (SEALED,), self._to_sink(sink), self._no_chores)
             )
         self._next_look = self._next_forced = 0.0
         self.journal = journal

@@ -30,6 +30,7 @@ REASONS: Final[Mapping[str, str]] = {
     "sink-full": "A sink owes SINK_MAX_BYTES already, the event skipped it. The sink follows the colon.",
     "dead-letter": "A backend or sink refused the event for good; it is among the dead letters.",
     "params-callable": "The params callable of a decorator raised; the event went without them.",
+    "other": "More different reasons than are counted one by one.",
     "internal": "A bug of littlebro's own; the log has the traceback.",
 }
 

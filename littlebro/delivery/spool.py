@@ -86,14 +86,14 @@ class Spool:
             self.folder / name for name in names if name.endswith(suffixes) and not name.startswith(PRIVATE)
         ]
 
-    def waiting(self, suffix: str = SEALED) -> list[Path]:
+    def waiting(self, *suffixes: str) -> list[Path]:
         """Return the sealed segments, oldest first (names sort by time)."""
-        own = [path for path in list(self._own) if path.suffix == suffix]
-        return sorted({*self._files(suffix), *own}, key=lambda path: path.name)
+        own = [path for path in list(self._own) if path.suffix in suffixes]
+        return sorted({*self._files(*suffixes), *own}, key=lambda path: path.name)
 
     def everything(self) -> list[Path]:
         """Return all segments that wait, handed to the sinks already or not."""
-        return [*self.waiting(SEALED), *self.waiting(FANNED)]
+        return self.waiting(SEALED, FANNED)
 
     def active(self) -> int:
         """Return how many segments are being written at present, by any process."""
