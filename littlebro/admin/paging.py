@@ -19,9 +19,10 @@ from django.core.exceptions import ValidationError
 from django.db import connections
 from django.db.models import F, Func, Model, Q, QuerySet, aggregates
 
-__all__ = ["BOUND", "Count", "Page", "Unindexed", "count", "count_all", "count_within", "read_page"]
+__all__ = ["BOUND", "WITHIN", "Count", "Page", "Unindexed", "count", "count_all", "count_within", "read_page"]
 
-BOUND: Final = 10_000  # rows that are counted one by one
+BOUND: Final = 10_000  # rows that are counted one by one, in an index
+WITHIN: Final = 2_000  # rows that are looked up in the table for it
 _LONGEST: Final = 2_000  # characters of a cursor
 
 
@@ -64,10 +65,10 @@ def count(rows: QuerySet[Any]) -> Count:
 
 def count_within(rows: QuerySet[Any], condition: Q) -> Count:
     """Return how many of the `rows` fulfil a condition that no index helps with, looking at a bounded number."""
-    found = rows.order_by()[: BOUND + 1].aggregate(
+    found = rows.order_by()[: WITHIN + 1].aggregate(
         looked_at=aggregates.Count("pk"), number=aggregates.Count("pk", filter=condition)
     )
-    return Count(found["number"], "at least" if found["looked_at"] > BOUND else "")
+    return Count(found["number"], "at least" if found["looked_at"] > WITHIN else "")
 
 
 def count_all(rows: QuerySet[Any]) -> Count:
