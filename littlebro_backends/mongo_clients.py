@@ -12,7 +12,8 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
+from contextvars import Context
 from typing import Any, ClassVar, Final
 from urllib.parse import parse_qsl, urlsplit
 from weakref import WeakKeyDictionary
@@ -57,7 +58,9 @@ class Clients:
         self._client: MongoClient[Fields] | None = None
         # An inherited client stays referenced: a collected one would say goodbye on the parent's sockets.
         self._inherited: list[Any] = []
-        self._of_loops: dict[asyncio.AbstractEventLoop, tuple[AsyncMongoClient[Fields], Any]] = {}
+        self._of_loops: dict[
+            asyncio.AbstractEventLoop, tuple[AsyncMongoClient[Fields], asyncio.Task[None]]
+        ] = {}
         self._seen: WeakKeyDictionary[asyncio.AbstractEventLoop, float] = WeakKeyDictionary()
 
     def database(self) -> Database[Fields]:
@@ -82,17 +85,18 @@ class Clients:
         loop = asyncio.get_running_loop()
         if loop not in self._of_loops:
             client: AsyncMongoClient[Fields] = AsyncMongoClient(self._url, **self._options)
-            guard = self._until_shutdown(loop, client)
+            # In a context of its own: the task would keep alive whatever request is being served.
+            guard = loop.create_task(self._until_cancelled(loop, client), context=Context())
             self._of_loops[loop] = client, guard
-            await anext(guard)
+            await asyncio.sleep(0)  # a task that is cancelled before it begins would close nothing
         return self._of_loops[loop][0].get_default_database(_DATABASE)
 
-    async def _until_shutdown(
+    async def _until_cancelled(
         self, loop: asyncio.AbstractEventLoop, client: AsyncMongoClient[Fields]
-    ) -> AsyncGenerator[None, None]:
-        """Close the client when closed: a loop that shuts down closes its asynchronous generators."""
+    ) -> None:
+        """Close the client when cancelled, as all tasks are that are left when a loop is shut down."""
         try:
-            yield
+            await loop.create_future()
         finally:
             if self._of_loops.get(loop, (None,))[0] is client:
                 del self._of_loops[loop]
@@ -107,13 +111,14 @@ class Clients:
             client.close()
         for loop, (_client, guard) in list(self._of_loops.items()):
             with contextlib.suppress(RuntimeError):  # a loop that has ended
-                asyncio.run_coroutine_threadsafe(guard.aclose(), loop)
+                loop.call_soon_threadsafe(guard.cancel)
 
     async def aclose(self) -> None:
         """Close the clients of this process and wait for that of the running loop."""
         own = self._of_loops.get(asyncio.get_running_loop())
         if own is not None:
-            await own[1].aclose()
+            own[1].cancel()
+            await asyncio.wait([own[1]])
         await asyncio.to_thread(self.close)
 
     def _check_pid(self) -> None:
