@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from pymongo import ASCENDING, IndexModel
-from pymongo.errors import OperationFailure
 
 from littlebro.conf import COLLECTION
 from littlebro_backends.mongo_documents import BATCH
@@ -19,7 +18,6 @@ __all__ = ["Layout"]
 
 _BATCH: Final = "littlebro_batch"
 _EXPIRY: Final = "littlebro_expiry"
-_NOT_FOUND: Final = (26, 27)  # NamespaceNotFound, IndexNotFound
 _PATH: Final = (("timestamp_us", ASCENDING), ("_id", ASCENDING))
 
 
@@ -82,12 +80,8 @@ class Layout:
         yield lambda database: database.command("collMod", name, index=index)
 
     def _there(self, name: str) -> Steps[dict[str, Any]]:
-        try:
-            found: dict[str, Any] = yield lambda database: database[name].index_information()
-        except OperationFailure as error:
-            if error.code not in _NOT_FOUND:
-                raise
-            return {}
+        """Return the indexes of a collection, none if there is no such collection."""
+        found: dict[str, Any] = yield lambda database: database[name].index_information()
         return found
 
     def problems(self, streams: Iterable[str]) -> Steps[list[str]]:

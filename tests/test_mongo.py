@@ -20,12 +20,10 @@ from pymongo.errors import PyMongoError
 
 from littlebro import EventQuery, trackers
 from littlebro.events.event import Event, new_id
-from littlebro.storage import SaveResult, backends
+from littlebro.storage import backends
 from littlebro_backends import mongo
 from littlebro_backends.mongo_clients import Clients
 from littlebro_backends.mongo_faults import WriteFailed
-from littlebro_backends.mongo_order import Log
-from littlebro_backends.mongo_steps import run
 from tests.commanding import run as command
 from tests.exactly import exact
 from tests.test_importing import ACCESS_LOG, needs_data
@@ -149,62 +147,6 @@ class TestSetUp:
             index = database["littlebro"].index_information().get("littlebro_expiry", {})
             assert index.get("expireAfterSeconds") == seconds
             backend.close()
-
-    def test_a_purge_forgets_the_order_of_what_is_gone(self, backend: mongo.Backend, database: Any) -> None:
-        """Entries of purged events go, the last one stays, and positions go on from it."""
-        for days in (9, 8, 1):
-            backend.save_many([make(timestamp=NOON - days * DAY)])
-        position = [position for position, _ in backend.scan_stored()][-1]
-        database["littlebro.stored"].update_many({}, {"$set": {"at": NOON - 8 * DAY}})
-        assert backend.delete_many(EventQuery(end=NOON - 7 * DAY, collections=("littlebro",))) == 2
-        assert [entry["_id"] for entry in database["littlebro.stored"].find()] == [3]
-        backend.save_many([new := make()])
-        assert [event for _, event in backend.scan_stored(position)] == [new]
-
-
-class TestOrderOfStoring:
-    """The log of writes, when a write ends half-way."""
-
-    def test_a_write_without_an_entry_is_taken_over(
-        self, backend: mongo.Backend, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """A writer that died between documents and entry is made good when the batch comes again, in any parts."""
-        first, lost, last = make(), [make(id=str(n)) for n in range(5)], make()
-
-        def die(*_: Any) -> Any:
-            raise ConnectionError("killed here")
-            yield
-
-        backend.save_many([first])
-        with monkeypatch.context() as patch:
-            patch.setattr(Log, "append", die)
-            with pytest.raises(ConnectionError):
-                backend.save_many(lost)
-        backend.save_many([last])
-        seen = list(backend.scan_stored())
-        assert [event for _, event in seen] == [first, last]
-        assert backend.save_many(lost[:2]) == SaveResult(stored=0, duplicates=2)
-        assert backend.save_many([*lost, first]) == SaveResult(stored=0, duplicates=6)
-        assert [event for _, event in backend.scan_stored(seen[-1][0])] == lost
-
-    def test_redelivery_adds_nothing(self, backend: mongo.Backend, database: Any) -> None:
-        """A batch that comes again leaves no entry."""
-        events = [make() for _ in range(3)]
-        for _ in range(3):
-            backend.save_many(events)
-        assert database["littlebro.stored"].count_documents({}) == 1
-
-    def test_an_answer_that_was_lost(self, backend: mongo.Backend, database: Any) -> None:
-        """An entry that the driver's own second attempt finds there is the write's own, and written once."""
-        token = ObjectId()
-        backend.save_many([make()])
-        database["littlebro.stored"].insert_one(
-            {"_id": 2, "stream": "littlebro", "batch": token, "events": 1}
-        )
-        log = Log(backend._layout)
-        log._last = 1
-        run(log.append("littlebro", {token: 1}), database)
-        assert [entry["_id"] for entry in database["littlebro.stored"].find()] == [1, 2]
 
 
 class TestWhatItAsksFor:
