@@ -42,6 +42,7 @@ QUEUE: Final = "littlebro"
 # Seconds. Nobody but a background thread waits for them; bounded all the same, so that exit and back-off are quick.
 CONNECT_SECONDS: Final = 2.0
 CONFIRM_SECONDS: Final = 5.0
+_CLOSE_SECONDS: Final = 0.1
 # Brokers and firewalls cut idle connections without a word; one that was not used for so long is not trusted.
 IDLE_SECONDS: Final = 60.0
 # How long a batch waits inside the task while its store is away. Below what brokers allow (an hour on Redis, half an
@@ -193,10 +194,15 @@ class Publisher:
                 logger.debug("littlebro: a connection to the broker could not be closed.", exc_info=True)
 
     def close(self) -> None:
-        """Close the connection, if this process has one; the next `publish` makes another."""
-        if os.getpid() == self._pid:
-            with self._lock:
+        """Close the connection, if this process has one; the next `publish` makes another.
+
+        One that is in the middle of a batch is left to the end of the process: an exit has its bound.
+        """
+        if os.getpid() == self._pid and self._lock.acquire(timeout=_CLOSE_SECONDS):
+            try:
                 self._let_go()
+            finally:
+                self._lock.release()
 
 
 publisher: Final = Publisher()
