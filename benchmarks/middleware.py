@@ -13,6 +13,7 @@ from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
 
+from benchmarks.priority import go_before_others
 from benchmarks.report import Report, middle, percentile
 
 __all__ = ["run"]
@@ -40,6 +41,7 @@ def run(options: Any) -> list[Report]:
 
 def work(folder: Path, pipe: Connection) -> None:
     """Time the three handlers in turns; send what each request took, in nanoseconds, and what was counted."""
+    go_before_others()
     from benchmarks.site import MIDDLEWARE, configure, sqlite, thread_tracker
 
     configure(
