@@ -226,4 +226,5 @@ def _is_number(value: object) -> bool:
 
 
 def _no_answer(error: PyMongoError) -> str:
-    return f"The server does not answer: {error}".partition(", Topology Description")[0]
+    text = str(error).partition(", Topology Description")[0].partition(", full error")[0]
+    return f"The server does not answer: {text}"
