@@ -8,8 +8,8 @@ run has journals in a temporary folder, and what lies in the real ones stays the
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,47 +18,45 @@ from django.test import override_settings
 
 __all__ = ["isolated"]
 
-_depth: list[str] = []
+_folders: list[Path] = []
 
 
 @contextmanager
 def isolated(folder: Path | None = None) -> Iterator[None]:
     """Turn strict mode on and move journals into `folder` (default: a temporary one) inside the block.
 
-    LITTLEBRO_STRICT is left as it is where the settings name it. Inside another such block with nothing to
-    change, does nothing.
+    LITTLEBRO_STRICT is left as it is where the settings name it, and a journal that a surrounding block has
+    moved already stays there unless a `folder` is given.
     """
-    if _depth and folder is None:
+    with ExitStack() as stack:
+        own = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="littlebro-")))
+        changes = _changes(own, moved=[] if folder else _folders)
+        _folders.append(own)
+        stack.callback(_folders.remove, own)
+        if changes:
+            stack.enter_context(override_settings(**changes))
         yield
-        return
-    with tempfile.TemporaryDirectory(prefix="littlebro-") as temporary:
-        changes = _changes(Path(temporary) if folder is None else folder)
-        _depth.append(temporary)
-        try:
-            if not changes:
-                yield
-                return
-            with override_settings(**changes):
-                yield
-        finally:
-            _depth.pop()
 
 
-def _changes(folder: Path) -> dict[str, Any]:
+def _changes(folder: Path, moved: Sequence[Path]) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     if getattr(settings, "LITTLEBRO_STRICT", None) is None:
         changes["LITTLEBRO_STRICT"] = True
     table = getattr(settings, "LITTLEBRO", None)
-    if isinstance(table, Mapping) and any(_has_journal(entry) for entry in table.values()):
-        changes["LITTLEBRO"] = {
-            alias: _moved(entry, folder) if _has_journal(entry) else entry for alias, entry in table.items()
-        }
+    if isinstance(table, Mapping):
+        real = [alias for alias, entry in table.items() if _has_journal(entry, moved)]
+        if real:
+            changes["LITTLEBRO"] = {**table, **{alias: _moved(table[alias], folder) for alias in real}}
     return changes
 
 
-def _has_journal(entry: Any) -> bool:
+def _has_journal(entry: Any, moved: Sequence[Path]) -> bool:
+    """Return whether an alias has a journal that is not moved yet; what has a wrong shape is not ours to judge."""
     options = entry.get("TRACKER_OPTIONS") if isinstance(entry, Mapping) else None
-    return isinstance(options, Mapping) and options.get("JOURNAL") is not None
+    journal = options.get("JOURNAL") if isinstance(options, Mapping) else None
+    return isinstance(journal, str | Path) and not any(
+        Path(journal).is_relative_to(folder) for folder in moved
+    )
 
 
 def _moved(entry: Mapping[str, Any], folder: Path) -> dict[str, Any]:

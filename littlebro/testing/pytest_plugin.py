@@ -58,10 +58,11 @@ def _isolated_run(config: pytest.Config) -> None:
     stack.enter_context(isolated())
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """Take the run's settings and its journals away."""
-    if _run in config.stash:
-        config.stash[_run].close()
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Take the run's settings and its journals away (pytest-xdist's workers never unconfigure)."""
+    if _run in session.config.stash:
+        session.config.stash[_run].close()
 
 
 @pytest.fixture(autouse=True)

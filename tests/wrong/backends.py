@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
@@ -363,7 +364,7 @@ class ConnectsAtOnce(Nearly):
 
     def __init__(self, alias: str, location: str | None, options: Mapping[str, Any]) -> None:
         super().__init__(alias, location, options)
-        with open(os.devnull, "ab"):
+        with Path(os.devnull).open("ab"):
             pass
 
 

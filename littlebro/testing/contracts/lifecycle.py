@@ -11,13 +11,13 @@ from functools import partial
 from typing import Any
 
 import pytest
-from asgiref.sync import sync_to_async
+from asgiref.sync import async_to_sync
 
 from littlebro.events.event import Event
 from littlebro.events.query import EventQuery
 from littlebro.exceptions import EventRefused
 from littlebro.storage import BaseBackend
-from littlebro.testing.contracts.base import Hooks, in_child, in_threads, leave_thread, proves, until
+from littlebro.testing.contracts.base import Hooks, in_child, in_threads, proves, until
 from littlebro.testing.contracts.samples import make_event, mixed
 
 __all__ = ["LifePromises"]
@@ -195,10 +195,11 @@ class LifePromises(Hooks):
         assert set(found) == {event.id for event in [*before, *during]}
         assert len(found) == 4 or not backend.idempotent
 
-    async def test_every_operation_has_an_async_twin(self, backend: BaseBackend) -> None:
+    def test_every_operation_has_an_async_twin(self, backend: BaseBackend) -> None:
         """`asave_many`, `ascan` and the others do in an event loop what their twins do elsewhere."""
         events = [make_event(id=f"{n:04}") for n in range(250)]
-        try:
+
+        async def main() -> None:
             assert (await backend.asave_many(events)).stored == 250
             await backend.aping()
             assert await backend.acheck() == []
@@ -211,5 +212,5 @@ class LifePromises(Hooks):
             if backend.supports_delete:
                 assert await backend.adelete_many(EventQuery()) == 250
             await backend.aclose()
-        finally:
-            await sync_to_async(leave_thread)()  # the thread that did the work
+
+        async_to_sync(main)()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from littlebro.events.event import Event, Position, decode, encode
@@ -55,8 +56,7 @@ class Backend(BaseBackend):
             trackers["default"].track_event("echo")
         if (folder / "away").exists():
             raise ConnectionError("the store is away")
-        with (folder / "lock").open("wb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with _locked(folder / "lock"):
             known = {(event.collection, event.id) for event in Store(folder).lines()}
             wanted = {(event.collection, event.id): event for event in events if event.name != "never"}
             new = [event for key, event in wanted.items() if key not in known]
@@ -72,3 +72,14 @@ class Backend(BaseBackend):
         for event in reversed(events) if query.newest_first else events:
             if after is None or (event.position < after if query.newest_first else event.position > after):
                 yield event
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            # Closing would not do: a child that was forked meanwhile has the file open too, and the lock with it.
+            fcntl.flock(lock, fcntl.LOCK_UN)
