@@ -187,7 +187,6 @@ class TestWhatItAsksFor:
             assert backend._database().client.options.timeout == 10
             backend.close()
 
-    @pytest.mark.xfail(reason="the registry names the first extra that brings pymongo, not the backend's own")
     def test_without_pymongo_the_extra_is_named(self) -> None:
         """A site that lacks pymongo is told what to install."""
         program = """

@@ -144,8 +144,8 @@ def extra_for(missing: str, dist: Distribution | None, part: str = "") -> str | 
     """Return the requirement to install for a library that an import missed, as "package[extra]", or None.
 
     `missing` is the name of the module not found, `dist` the package whose part wanted it. The library is looked
-    for among the package's extras; failing that, an extra that bears the name of the `part` is taken (a library
-    is not always imported by the name it is installed by).
+    for among the package's extras; where several bring it, or none (a library is not always imported by the name
+    it is installed by), an extra that bears the name of the `part` is taken.
     """
     if dist is None:
         return None
@@ -155,10 +155,10 @@ def extra_for(missing: str, dist: Distribution | None, part: str = "") -> str | 
         extras = set(dist.metadata.get_all("Provides-Extra") or ())
     except Exception:  # noqa: BLE001 - broken metadata of a stranger: no advice, but no second error either
         return None
-    for requirement in requirements:
-        if _normal(requirement[1]) == wanted:
-            return f"{_package(dist).name}[{requirement[2]}]"
-    return f"{_package(dist).name}[{part}]" if part in extras else None
+    bringing = [match[2] for match in requirements if _normal(match[1]) == wanted]
+    if part in extras and (not bringing or part in bringing):
+        return f"{_package(dist).name}[{part}]"
+    return f"{_package(dist).name}[{bringing[0]}]" if bringing else None
 
 
 def _normal(name: str) -> str:

@@ -71,12 +71,16 @@ class _Conflict(Exception):
     """Two packages give the same name."""
 
 
+def _say_nothing(_missing: object) -> None:
+    """Keep stevedore from logging that a dotted path is no entry point."""
+
+
 class _Finder(DriverManager[Any]):
     """stevedore's loader of one named class, given fresh entry points that keep their package."""
 
     def __init__(self, kind: Kind, name: str) -> None:
         self._kind = kind
-        super().__init__(discovery.group(kind), name, on_missing_entrypoints_callback=None)
+        super().__init__(discovery.group(kind), name, on_missing_entrypoints_callback=_say_nothing)
 
     def list_entry_points(self) -> list[EntryPoint]:
         """Return the entry points of that one name; refuse, before any is imported, to choose between packages."""
