@@ -112,7 +112,7 @@ class TrackedBy:
         """Return `function`, wrapped; its name, signature and attributes stay."""
         self._applied = True
         _refuse(self.name, function)
-        if iscoroutinefunction(function) or iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
+        if iscoroutinefunction(function) or iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004 - its kind is asked, it is not called
 
             @functools.wraps(function)
             async def wrapper(*args: Any, **kwargs: Any) -> Any:

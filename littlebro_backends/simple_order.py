@@ -81,7 +81,7 @@ def _all_keys(cursor: CursorWrapper, table: Table, after: int, last: int) -> lis
     """
     cursor.execute("SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED")
     cursor.execute(
-        f"SELECT id FROM {table.name} WHERE id > %s AND id <= %s ORDER BY id LIMIT %s",  # noqa: S608
+        f"SELECT id FROM {table.name} WHERE id > %s AND id <= %s ORDER BY id LIMIT %s",  # noqa: S608 - our own table
         [after, last, _CHUNK],
     )
     return [row[0] for row in cursor.fetchall()]

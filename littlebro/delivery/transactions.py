@@ -46,7 +46,7 @@ def open_block(follow: bool | str) -> "BaseDatabaseWrapper | None":
 
 # Where asgiref's Local keeps what belongs to a thread that runs no event loop; asked directly, since its own
 # way there costs as much as the rest of the journal.
-_per_thread: Final = vars(connections._connections).get("_storage")  # type: ignore[attr-defined]  # noqa: SLF001
+_per_thread: Final = vars(connections._connections).get("_storage")  # type: ignore[attr-defined]  # noqa: SLF001 - see above
 _is_plain: Final = isinstance(_per_thread, threading.local)
 
 
@@ -54,7 +54,7 @@ def _existing(alias: str) -> "BaseDatabaseWrapper | None":
     """Return this thread's connection to `alias`, if it has one: `connections.all(initialized_only=True)`."""
     if _is_plain and _get_running_loop() is None:
         return getattr(_per_thread, alias, None)
-    return getattr(connections._connections, alias, None)  # type: ignore[attr-defined]  # noqa: SLF001
+    return getattr(connections._connections, alias, None)  # type: ignore[attr-defined]  # noqa: SLF001 - as Django asks it
 
 
 class _Hold:

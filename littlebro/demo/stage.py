@@ -57,7 +57,7 @@ def set_up(folder: Path) -> str:
     os.environ["DJANGO_SETTINGS_MODULE"] = SETTINGS
 
     import django  # noqa: PLC0415 - its settings are only now where they say they are
-    from django.core.management import call_command  # noqa: PLC0415
+    from django.core.management import call_command  # noqa: PLC0415 - needs a configured Django
 
     django.setup()
     call_command("migrate", verbosity=0, interactive=False)
