@@ -76,6 +76,7 @@ class Journal:
         self._pid = os.getpid()
         # Re-entrant: a signal handler may track while its own thread is at the pen.
         self._lock = threading.RLock()
+        self._sealing = threading.RLock()
         self._writing = False
         self._segment: Segment | None = None
 
@@ -198,8 +199,10 @@ class Journal:
     def _seal(self) -> None:
         """Turn the active segment into a sealed one; with its folder deleted, write it anew."""
         segment, self._segment = self._segment, None
-        if segment is None:
-            return
+        if segment is not None:
+            self._finish(segment)
+
+    def _finish(self, segment: Segment) -> None:
         try:
             if self._sync_sealed:
                 segment.sync()
@@ -231,14 +234,27 @@ class Journal:
         """Seal the active segment, if there is one and it holds `least` events or more."""
         if os.getpid() != self._pid:
             self.after_fork()
+        # One at a time, so that whoever comes second finds sealed what the first one took. The pen is free
+        # meanwhile: a file system may take milliseconds.
+        with self._sealing:
+            segment = self._take(least)
+            if segment is not None:
+                self._finish(segment)
+
+    def _take(self, least: int) -> Segment | None:
+        """Take the active segment from the pen, if it holds `least` events or more."""
         with self._lock:
-            segment = self._segment
-            if not self._writing and segment is not None and segment.events >= least:
-                self._writing = True
-                try:
-                    self._seal()
-                finally:
-                    self._writing = False
+            if self._writing:
+                return None
+            self._writing = True  # a signal handler between these lines would write to what is being taken
+            try:
+                segment = self._segment
+                if segment is None or segment.events < least:
+                    return None
+                self._segment = None
+                return segment
+            finally:
+                self._writing = False
 
     def look(self) -> float | None:
         """Weigh what waits, seal the active segment if it is full or lost its name; return its age in seconds."""
