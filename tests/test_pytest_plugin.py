@@ -15,7 +15,8 @@ SETTINGS = """
     SECRET_KEY = "a key for this project alone"
     USE_TZ = True
     INSTALLED_APPS = ["littlebro"]
-    DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+    # A file: Django never closes a connection to a database in memory, and the background thread opens one.
+    DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "db", "TEST": {"NAME": f"test_{os.getpid()}"}}}
     LITTLEBRO = {"default": {"TRACKER": "thread", "TRACKER_OPTIONS": {"JOURNAL": Path(__file__).parent / "journal"}}}
 """
 TESTS = """
