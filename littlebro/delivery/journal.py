@@ -79,6 +79,7 @@ class Journal:
         self._sealing = threading.RLock()
         self._writing = False
         self._segment: Segment | None = None
+        self._deleted: list[Segment] = []
 
     def after_fork(self) -> None:
         """Let go of what was inherited: descriptors carry the parent's locks, and its lines are its own."""
@@ -223,12 +224,13 @@ class Journal:
         """Let go of a segment that cannot be renamed: adopted later if it has its name, else written anew."""
         try:
             if segment.is_linked():
+                segment.abandon()
                 return
             write_whole(self.folder, segment.content(), sync=self._sync_sealed)
         except OSError as error:
             self._on_lost(_refusal(error).reason, segment.events)
-        finally:
-            segment.abandon()
+        # To close the last descriptor of a deleted file is to delete it: milliseconds, not for the caller.
+        self._deleted.append(segment)
 
     def seal(self, least: int = 0) -> None:
         """Seal the active segment, if there is one and it holds `least` events or more."""
@@ -259,6 +261,7 @@ class Journal:
     def look(self) -> float | None:
         """Weigh what waits, seal the active segment if it is full or lost its name; return its age in seconds."""
         self.seal(least=self._seal_events)
+        self._bury()
         self._waiting = self.spool.weigh().size
         segment = self._segment
         try:
@@ -272,7 +275,13 @@ class Journal:
     def close(self) -> None:
         """Seal, and let go of every descriptor; a later `append` opens the journal again."""
         self.seal()
+        self._bury()
         self.spool.let_go()
+
+    def _bury(self) -> None:
+        while self._deleted:
+            with contextlib.suppress(IndexError):  # another thread was quicker
+                self._deleted.pop().abandon()
 
 
 def _refusal(error: OSError) -> JournalRefused:
