@@ -16,7 +16,9 @@ SETTINGS = """
     USE_TZ = True
     INSTALLED_APPS = ["littlebro"]
     # A file: Django never closes a connection to a database in memory, and the background thread opens one.
-    DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "db", "TEST": {"NAME": f"test_{os.getpid()}"}}}
+    DATABASES = {
+        "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "db", "TEST": {"NAME": f"test_{os.getpid()}"}},
+    }
     LITTLEBRO = {"default": {"TRACKER": "thread", "TRACKER_OPTIONS": {"JOURNAL": Path(__file__).parent / "journal"}}}
 """
 TESTS = """
