@@ -32,6 +32,7 @@ __all__ = [
     "leave_thread",
     "needs",
     "not_proved",
+    "persist",
     "proves",
     "settle",
     "until",
@@ -39,6 +40,7 @@ __all__ = [
 
 _Test = TypeVar("_Test", bound=Callable[..., Any])
 
+_ATTEMPTS = 8
 _PATIENCE = 60.0  # seconds that a child or a thread of a test may take
 
 
@@ -127,6 +129,25 @@ def settle(backend: BaseBackend, events: Sequence[Event]) -> SaveResult:
     middle = len(events) // 2
     left, right = settle(backend, events[:middle]), settle(backend, events[middle:])
     return SaveResult(left.stored + right.stored, None, {**left.refused, **right.refused})
+
+
+def persist(backend: BaseBackend, events: Sequence[Event]) -> SaveResult | None:
+    """Store a batch beside other writers, as the core does: what is no refusal, a deadlock for one, is tried again.
+
+    Returns the result, or None where more than one attempt was needed.
+    """
+    for attempt in range(_ATTEMPTS):
+        try:
+            result = backend.save_many(events)
+        except EventRefused:
+            raise
+        except Exception:
+            if attempt + 1 == _ATTEMPTS:
+                raise
+            time.sleep(0.01 * (attempt + 1))
+        else:
+            return result if attempt == 0 else None
+    return None
 
 
 def in_threads(*jobs: Callable[[], Any]) -> None:

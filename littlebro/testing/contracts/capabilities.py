@@ -14,7 +14,7 @@ from littlebro.events.event import Event
 from littlebro.events.query import Condition, EventQuery
 from littlebro.exceptions import UnsupportedOperation
 from littlebro.storage import BaseBackend
-from littlebro.testing.contracts.base import Hooks, in_threads, needs, proves
+from littlebro.testing.contracts.base import Hooks, in_threads, needs, persist, proves
 from littlebro.testing.contracts.samples import NOON, QUERIES, make_event, mixed
 
 __all__ = ["OptionalPromises"]
@@ -123,7 +123,7 @@ class OptionalPromises(Hooks):
 
         def write(mine: list[list[Event]]) -> None:
             for batch in mine:
-                backend.save_many(batch)
+                persist(backend, batch)
                 time.sleep(random.random() / 200)
 
         def read() -> None:
