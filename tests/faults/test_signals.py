@@ -18,7 +18,11 @@ def test_handler_tracks_while_tracking(make_world: Maker, seal: int, flush: int)
     assert told["refused"] == 0
     assert told["handled"] > 500
     assert verdict.accepted == told["handled"] + told["rounds"]
-    assert (verdict.lost, verdict.duplicated, verdict.counted) == (0, 0, 0), (verdict, world.losses(), world.errors())
+    assert (verdict.lost, verdict.duplicated, verdict.counted) == (0, 0, 0), (
+        verdict,
+        world.losses(),
+        world.errors(),
+    )
 
 
 @pytest.mark.slow
@@ -33,4 +37,8 @@ def test_interrupted_at_each_line(make_world: Maker, operation: str, seal: int) 
     assert told["refused"] == 0
     assert told["lines"] > 20
     assert verdict.accepted >= told["lines"]
-    assert (verdict.lost, verdict.duplicated, verdict.counted) == (0, 0, 0), (verdict, world.losses(), world.errors())
+    assert (verdict.lost, verdict.duplicated, verdict.counted) == (0, 0, 0), (
+        verdict,
+        world.losses(),
+        world.errors(),
+    )
