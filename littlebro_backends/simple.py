@@ -23,6 +23,7 @@ from littlebro.events.query import EventQuery
 from littlebro.exceptions import EventRefused, InvalidQuery
 from littlebro.models import StoredEvent
 from littlebro.storage import BaseBackend, SaveResult
+from littlebro_backends.simple_copying import copied
 from littlebro_backends.simple_faults import refusal
 from littlebro_backends.simple_order import rows_as_stored
 from littlebro_backends.simple_reading import Table
@@ -71,6 +72,8 @@ class Backend(BaseBackend):
             raise EventRefused(reason) from error
 
     def _write(self, connection: BaseDatabaseWrapper, batch: Sequence[Event]) -> SaveResult:
+        if copied(connection, connection.ops.quote_name(self._name), batch):
+            return SaveResult(stored=len(batch))
         parts = chunks(batch)
         one_statement = connection.vendor == "postgresql" and len(parts) == 1
         if one_statement and not connection.in_atomic_block and connection.get_autocommit():

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.backends.utils import CursorWrapper
 
-__all__ = ["ADVISORY_LOCK", "WRITERS", "chunks", "writing_cursor"]
+__all__ = ["ADVISORY_LOCK", "COLUMNS", "WRITERS", "chunks", "loses_floats", "writing_cursor"]
 
 Outcome = tuple[int, int | None]
 
@@ -33,14 +33,14 @@ CHUNK_BYTES: Final = 4 * 1024 * 1024
 # whether a smaller key may still appear. "lbro" and "evnt" as ASCII; no application will use this pair.
 ADVISORY_LOCK: Final = (0x6C62726F, 0x65766E74)
 
-_COLUMNS: Final = (
+COLUMNS: Final = (
     "collection", "event_id", "name", '"timestamp"', "received_at", "params", "context", "user_id",
     "anonymous_id", "v",
 )  # fmt: skip
 
 _POSTGRESQL: Final = f"""
 WITH writing AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared({ADVISORY_LOCK[0]}, {ADVISORY_LOCK[1]}))
-INSERT INTO {{table}} ({", ".join(_COLUMNS)})
+INSERT INTO {{table}} ({", ".join(COLUMNS)})
 SELECT e.collection, e.id, e.name, e."timestamp", e.received_at, e.params, e.context,
     e.user_id, e.anonymous_id, e.v
 FROM writing, jsonb_to_recordset(%s::jsonb) AS e(
@@ -49,13 +49,13 @@ FROM writing, jsonb_to_recordset(%s::jsonb) AS e(
 ON CONFLICT (collection, event_id) DO NOTHING"""
 
 _SQLITE: Final = f"""
-INSERT INTO {{table}} ({", ".join(_COLUMNS)}) VALUES ({", ".join(["%s"] * len(_COLUMNS))})
+INSERT INTO {{table}} ({", ".join(COLUMNS)}) VALUES ({", ".join(["%s"] * len(COLUMNS))})
 ON CONFLICT (collection, event_id) DO NOTHING"""
 
 # INSERT IGNORE would cut and coerce what does not fit; this touches nothing of a row that is there.
 _MYSQL: Final = (
-    f"INSERT INTO {{table}} ({', '.join(_COLUMNS).replace(chr(34), '`')})"
-    f" VALUES ({', '.join(['%s'] * len(_COLUMNS))}) ON DUPLICATE KEY UPDATE id = "
+    f"INSERT INTO {{table}} ({', '.join(COLUMNS).replace(chr(34), '`')})"
+    f" VALUES ({', '.join(['%s'] * len(COLUMNS))}) ON DUPLICATE KEY UPDATE id = "
 )
 
 # jsonb keeps numbers as decimals: 1e23 would come back as an integer. msgspec writes an exponent from 1e16
@@ -64,6 +64,11 @@ _EXPONENT: Final = re.compile(rb"e[1-9]\d{1,2}[,\]}]")
 _LARGE: Final = 1e16
 
 _encode: Final = msgspec.json.encode
+
+
+def loses_floats(encoded: bytes) -> bool:
+    """Return whether JSON may hold a float that jsonb would give back as an integer."""
+    return _EXPONENT.search(encoded) is not None
 
 
 def writing_cursor(connection: BaseDatabaseWrapper) -> CursorWrapper:
@@ -101,7 +106,7 @@ def _write_postgresql(cursor: CursorWrapper, table: str, events: Sequence[Event]
         stored, known = _write_postgresql(cursor, table, events[:half])
         more, more_known = _write_postgresql(cursor, table, events[half:])
         return stored + more, (known or 0) + (more_known or 0)
-    if _EXPONENT.search(encoded):
+    if loses_floats(encoded):
         encoded = _encode([_spelt_out(event) for event in events])
     cursor.execute(_POSTGRESQL.format(table=table), [encoded.decode()])
     return cursor.rowcount, len(events) - cursor.rowcount
