@@ -162,3 +162,6 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
         home = sys.modules.get(module)  # what was never loaded has nothing to close
         if home is not None:
             (getattr(home, handler) if handler else home).reset()
+    memory = sys.modules.get("littlebro_backends.memory")
+    if memory is not None:
+        memory._stores.clear()
