@@ -101,7 +101,8 @@ class BaseBackend:
         """Make what the store needs before its first event: tables, indexes. Harmless if run again."""
 
     def check(self) -> list[str]:
-        """Return what is wrong with the store as it is now, a sentence each."""
+        """Return what is wrong with the store as it is now, a sentence each; by default, whether `ping` raises."""
+        self.ping()
         return []
 
     def ping(self) -> None:
