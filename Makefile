@@ -21,7 +21,7 @@ cover = $(if $(strip $(ARGS)),,--cov --cov-fail-under=95)
 
 help:
 	@echo 'make demo    a small shop with simulated visitors; ARGS="--for 30 --port 0"'
-	@echo 'make test    the whole suite on SQLite, PostgreSQL and MariaDB; ARGS="tests/test_x.py -x" for a part'
+	@echo 'make test    the whole suite, on databases and brokers that it starts itself; ARGS="tests/test_x.py -x" for a part'
 	@echo 'make oldest  the suite on the oldest Django and libraries that pyproject.toml admits'
 	@echo 'make lint    every gate: style, types, layers, migrations, settings, changelog, documentation'
 	@echo 'make format  let ruff put the code into shape'
