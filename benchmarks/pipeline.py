@@ -19,7 +19,7 @@ from benchmarks.report import Report, middle
 
 __all__ = ["run"]
 
-EVENTS, TASKS, ROUNDS = 60_000, 1_500, 3
+EVENTS, TASKS, ROUNDS = 200_000, 2_000, 3
 BROKERS = {"rabbitmq": "RabbitMQ", "redis": "Redis"}
 BOUNDS = {("rabbitmq", "postgresql"): 30_000.0, ("redis", "postgresql"): 20_000.0}
 RATIO = 40.0

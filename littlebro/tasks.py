@@ -8,6 +8,7 @@ change: old and new versions of a site run side by side while it is deployed.
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import threading
 import time
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
+from billiard.process import current_process
 from celery import Celery, shared_task, signals
 from celery.exceptions import Reject
 from django.core.exceptions import ImproperlyConfigured
@@ -47,6 +49,9 @@ _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 10.0
 # For a batch that this worker cannot judge and another may: just long enough not to spin.
 _SHORT_PAUSE: Final = 2.0
+# Bytes. A segment has a megabyte at most by default, and some more as a text inside a message; beyond one,
+# Linux asks for privileges.
+_PIPE_SIZES: Final = (2 * 1024**2, 1024**2, 512 * 1024, 256 * 1024)
 
 _events: Final = msgspec.json.Decoder(list[Event])
 
@@ -225,6 +230,25 @@ def _look(**_: Any) -> None:
         return
     for finding in findings:
         logger.warning("littlebro: %s %s", finding.message, finding.hint)
+
+
+@signals.worker_process_init.connect(weak=False, dispatch_uid="littlebro.tasks")
+def _widen_pipe(**_: Any) -> None:
+    """Let a whole batch fit into the pipe through which a process of the pool gets its tasks.
+
+    A worker that is told to end while half a message is in the pipe (Linux gives it 64 KiB) never writes the
+    other half, and waits for the process for ever (seen with Celery 5.4 and 5.7).
+    """
+    set_size = getattr(fcntl, "F_SETPIPE_SZ", None)
+    inlet = getattr(getattr(current_process(), "inq", None), "_reader", None)
+    if set_size is None or inlet is None:
+        return
+    for size in _PIPE_SIZES:
+        try:
+            fcntl.fcntl(inlet.fileno(), set_size, size)
+        except OSError:  # more than this machine lets us have
+            continue
+        return
 
 
 @signals.worker_process_shutdown.connect(weak=False, dispatch_uid="littlebro.tasks")

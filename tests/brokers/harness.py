@@ -57,9 +57,13 @@ class Site(World):
         return self.result(self.start("-m", "tests.celery_site.program", name, *arguments, **environment))
 
     def stop(self, worker: "subprocess.Popen[str]") -> None:
-        """Shut a worker down warmly, and see it end well."""
+        """Shut a worker down warmly, and see it end well.
+
+        A busy process of the prefork pool now and then waits for half a minute until its worker has taken note of
+        what it did (billiard's `_ensure_messages_consumed`); for ever it must not.
+        """
         worker.terminate()
-        assert worker.wait(30) == 0, self.errors()
+        assert worker.wait(45) == 0, self.errors()
 
     def log(self) -> str:
         """Return what the children wrote to standard error."""
