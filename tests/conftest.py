@@ -162,6 +162,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
         home = sys.modules.get(module)  # what was never loaded has nothing to close
         if home is not None:
             (getattr(home, handler) if handler else home).reset()
-    memory = sys.modules.get("littlebro_backends.memory")
-    if memory is not None:
-        memory._stores.clear()
+    # What a process keeps for itself, each test has for itself.
+    for module, kept in (("littlebro_backends.memory", "_stores"), ("littlebro.delivery.losses", "_counts")):
+        if module in sys.modules:
+            getattr(sys.modules[module], kept).clear()
