@@ -47,6 +47,7 @@ class Backend(BaseBackend):
     supports_delete: ClassVar[bool] = True
     supports_count: ClassVar[bool] = True
     supports_scan_stored: ClassVar[bool] = True
+    set_up_by_migrate: ClassVar[bool] = True
 
     def __init__(self, alias: str, location: str | None, options: Mapping[str, Any]) -> None:
         """Take the database's alias from `location`; raises `ImproperlyConfigured` for one unknown."""

@@ -54,6 +54,8 @@ class BaseBackend:
     supports_delete: ClassVar[bool] = False
     supports_count: ClassVar[bool] = False
     supports_scan_stored: ClassVar[bool] = False
+    set_up_by_migrate: ClassVar[bool] = False
+    """Whether ``manage.py migrate`` makes all that `setup` makes (False: `setup` is called after it)."""
 
     def __init__(self, alias: str, location: str | None, options: Mapping[str, Any]) -> None:
         """Keep the configuration; `options` holds every key of `option_defaults`."""
