@@ -1,6 +1,6 @@
-"""The tables: stored events, dead letters, counts of losses, tombstones.
+"""The tables: stored events, dead letters, counts of losses, tombstones; views and annotations of the dashboard.
 
-``simple`` writes and reads ``StoredEvent`` with statements of its own, the delivering side fills the other
+``simple`` writes and reads ``StoredEvent`` with statements of its own, the delivering side fills the next
 three; the admin shows them. Here are columns, uniqueness and indexes, and no behaviour.
 """
 
@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from littlebro.fields import ExactCharField, UTCDateTimeField
 
-__all__ = ["DeadLetter", "LossCount", "StoredEvent", "Tombstone"]
+__all__ = ["Annotation", "Dashboard", "DeadLetter", "LossCount", "SavedView", "StoredEvent", "Tombstone"]
 
 _ID = 200
 _NAME = 200
@@ -132,3 +132,54 @@ class Tombstone(models.Model):
 
     def __str__(self) -> str:
         return str(self.digest)
+
+
+class SavedView(models.Model):
+    """A page of the dashboard with its filters, kept under a name for everyone who may see the dashboard."""
+
+    id = models.BigAutoField(primary_key=True)
+    name = ExactCharField(max_length=100, unique=True)
+    page = ExactCharField(max_length=60, help_text="Which page it is, as its address says.")
+    query = models.TextField(blank=True, default="", help_text="The query string of its address.")
+    author = ExactCharField(max_length=200, blank=True, default="", help_text="Who saved it, by name.")
+    created_at = UTCDateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name = "saved view"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return str(self.name)
+
+
+class Annotation(models.Model):
+    """What happened to the site at a moment ("deployed 4.2"), to be seen in the charts over time."""
+
+    id = models.BigAutoField(primary_key=True)
+    at = UTCDateTimeField(db_index=True)
+    text = ExactCharField(max_length=200)
+    author = ExactCharField(max_length=200, blank=True, default="", help_text="Who wrote it, by name.")
+    created_at = UTCDateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name = "annotation"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return str(self.text)
+
+
+class Dashboard(SavedView):
+    """The dashboard's entry in the admin, and what its permissions belong to; it has no table of its own."""
+
+    class Meta:
+        proxy = True
+        verbose_name = "dashboard"
+        verbose_name_plural = "dashboard"
+        default_permissions = ()
+        permissions: ClassVar = [
+            ("view_dashboard", "Can see the dashboard"),
+            ("view_person", "Can see persons in the dashboard"),
+            ("export_dashboard", "Can export from the dashboard"),
+            ("manage_dashboard", "Can save views and annotations of the dashboard"),
+        ]
