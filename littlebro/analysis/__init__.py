@@ -1,0 +1,27 @@
+"""The reading side: reports on the events of any backend. DuckDB is loaded by the first question, not by an import.
+
+A report is a function that takes an `EventQuery` and returns a frozen struct; each lives in a file of
+`littlebro.analysis.reports`, whose docstring holds its rules, and has a twin for event loops (``atrend``).
+"""
+
+from littlebro.analysis.calendar import Bucket
+from littlebro.analysis.question import Path, Person, Step
+from littlebro.analysis.reports.breakdown import Breakdown, Row, breakdown
+from littlebro.analysis.reports.trend import Series, Trend, trend
+from littlebro.analysis.result import Key, Result, Table
+
+__all__ = [
+    "Breakdown",
+    "Bucket",
+    "Key",
+    "Path",
+    "Person",
+    "Result",
+    "Row",
+    "Series",
+    "Step",
+    "Table",
+    "Trend",
+    "breakdown",
+    "trend",
+]

@@ -1,0 +1,1 @@
+"""The reports, one file each: parameters, SQL, result, and a docstring with the rules."""
