@@ -5,9 +5,12 @@ own `django.core.exceptions.ImproperlyConfigured`, with a message that starts wi
 """
 
 __all__ = [
+    "AnalysisError",
+    "AnalysisTimeout",
     "EventRefused",
     "InvalidEvent",
     "InvalidQuery",
+    "LakeError",
     "LittlebroError",
     "NewerFormat",
     "PluginError",
@@ -57,3 +60,15 @@ class PluginError(LittlebroError):
 
 class NewerFormat(LittlebroError):
     """Raised for an event written by a newer littlebro; it is kept for a process that can read it."""
+
+
+class AnalysisError(LittlebroError):
+    """Raised when a report cannot be answered here and now: the message says what it lacks."""
+
+
+class AnalysisTimeout(AnalysisError):
+    """Raised when a report is not done within LITTLEBRO_ANALYSIS_SECONDS."""
+
+
+class LakeError(AnalysisError):
+    """Raised when the lake, the columnar copy of the events, can be neither read nor mended; nothing is lost by it."""

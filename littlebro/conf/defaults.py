@@ -135,4 +135,21 @@ GLOBAL_SETTINGS: Final = _table(
     Option(
         "LITTLEBRO_FORGET_KEY", None, "Key that hashes the ids of forgotten people; None means SECRET_KEY."
     ),
+    Option(
+        "LITTLEBRO_LAKE",
+        None,
+        "Folder of the columnar copy that reports read, on a local disk; None reads the store each time.",
+    ),
+    Option("LITTLEBRO_ANALYSIS_MEMORY", "512MB", "Memory that reports of one process may use together."),
+    Option("LITTLEBRO_ANALYSIS_SECONDS", 30.0, "Seconds that one report may take."),
+    Option(
+        "LITTLEBRO_ANALYSIS_THREADS",
+        None,
+        "Threads that reports of one process use; None means a thread a core.",
+    ),
+    Option(
+        "LITTLEBRO_ANALYSIS_TAIL_EVENTS",
+        50_000,
+        "Events that reports read from the store itself; above it the lake is brought up to date first.",
+    ),
 )

@@ -1,0 +1,60 @@
+"""The engine and what a report reads, on a store of few events: no lake is needed."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from littlebro.analysis.reader import open_reader
+from littlebro.events.event import Event
+from littlebro.exceptions import InvalidQuery
+from littlebro.storage.handler import backends
+
+T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def event(number: int, name: str = "seen", **fields: Any) -> Event:
+    given: dict[str, Any] = {
+        "id": f"e{number:05}", "name": name, "timestamp": T0 + timedelta(seconds=number), "received_at": T0,
+        "params": {}, "context": {}, **fields,
+    }  # fmt: skip
+    return Event(**given)
+
+
+@pytest.fixture(autouse=True)
+def _memory(settings: Any) -> None:
+    settings.LITTLEBRO = {
+        "default": {"BACKEND": "memory"},
+        "audit": {"BACKEND": "memory", "COLLECTION": "audit"},
+    }
+
+
+def test_relations() -> None:
+    """A reader shows the events of its collections, links of all of them, and people behind links."""
+    backends["default"].save_many(
+        [
+            event(1, anonymous_id="a", params={"n": 2**70, "f": 1.0, "t": "\u2028"}),
+            event(2, anonymous_id="a", user_id="7"),
+            event(3, anonymous_id="a", user_id="8", collection="other"),
+            event(4),
+        ]
+    )
+    with open_reader() as reader:
+        assert reader.collections == ("littlebro",)
+        rows = reader.rows("SELECT id, ts, received, params, user_id FROM events ORDER BY ts, id")
+        assert rows[0] == (
+            "e00001", int(T0.timestamp() * 1e6) + 1_000_000, int(T0.timestamp() * 1e6),
+            '{"n":1180591620717411303424,"f":1.0,"t":"\u2028"}', None,
+        )  # fmt: skip
+        assert [row[0] for row in rows] == ["e00001", "e00002", "e00004"]
+        assert reader.rows("SELECT anonymous_id, user_id FROM links") == [("a", "7")]
+        assert reader.rows("SELECT count(DISTINCT person), count(person) FROM people") == [(1, 2)]
+    with pytest.raises(InvalidQuery, match="collection"), open_reader(collections=("a'b",)):
+        pass
+
+
+def test_nothing_stored() -> None:
+    """An empty store is empty relations."""
+    with open_reader() as reader:
+        assert reader.rows("SELECT count(*) FROM people") == [(0,)]
+        assert reader.rows("SELECT * FROM links") == []
