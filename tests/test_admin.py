@@ -13,7 +13,7 @@ from django.test import Client
 from django.urls import reverse
 
 import littlebro
-from littlebro.admin.shown import as_text, as_tree, pretty, summary
+from littlebro.dashboard.shown import as_text, as_tree, pretty, summary
 from littlebro.models import DeadLetter, LossCount, StoredEvent
 
 NOON = datetime(2026, 3, 29, 12, 0, 0, 123456, tzinfo=UTC)

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 
 from littlebro.admin.base import ListingAdmin
 from littlebro.admin.filters import EventFilters, Filters
-from littlebro.admin.shown import as_moment, as_text, as_tree, pretty, summary
+from littlebro.dashboard.shown import as_moment, as_text, as_tree, pretty, summary
 from littlebro.models import StoredEvent
 
 __all__ = ["StoredEventAdmin"]

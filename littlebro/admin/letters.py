@@ -19,7 +19,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from littlebro.admin.base import ListingAdmin
 from littlebro.admin.filters import LetterFilters
-from littlebro.admin.shown import as_moment, as_text, as_tree, shorten, visible
+from littlebro.dashboard.shown import as_moment, as_text, as_tree, shorten, visible
 from littlebro.delivery.deadletters import replay
 from littlebro.events.event import decode
 from littlebro.exceptions import InvalidEvent, NewerFormat

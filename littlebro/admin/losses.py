@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
 from littlebro.admin.base import ReadOnlyAdmin
-from littlebro.admin.shown import as_text
+from littlebro.dashboard.shown import as_text
 from littlebro.models import LossCount
 
 __all__ = ["LossCountAdmin"]
