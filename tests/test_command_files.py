@@ -2,9 +2,11 @@
 
 import csv
 import datetime
+import errno
 import gzip
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +219,30 @@ class TestExport:
         monkeypatch.setattr("littlebro.commands.export_events.iterate", fail)
         code, _, said = run("export", "--output", str(path))
         assert code == 1
-        assert said.startswith("The database refused: OperationalError: gone away.")
+        assert said.startswith(
+            "Not all was exported: default could not be read: OperationalError: gone away."
+        )
         assert path.read_bytes() == whole
         assert list(tmp_path.glob(".events*")) == []
+
+    @pytest.mark.parametrize("error", [ConnectionRefusedError(111, "Connection refused"), KeyError("at")])
+    def test_a_store_that_is_away(self, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whatever a stranger's store raises: alias and reason, exit code 1; the pieces before stay written."""
+
+        def scan(*_: Any) -> Any:
+            yield from [event(str(number)) for number in range(300)]
+            raise error
+
+        monkeypatch.setattr("littlebro_backends.memory.Backend.scan", scan)
+        code, out, said = run("export", "--alias", "copy")
+        assert (code, out.count("\n")) == (1, 200)
+        assert said.startswith(f"Not all was exported: copy could not be read: {type(error).__name__}: ")
+        assert "manage.py littlebro setup" in said
+
+    def test_a_disk_that_is_full(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The sentence is about the file, not about the store; nothing of it is left."""
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        monkeypatch.setattr("pathlib.Path.replace", lambda *_: (_ for _ in ()).throw(full))
+        code, _, said = run("export", "--output", str(tmp_path / "events.jsonl"))
+        assert (code, list(tmp_path.glob(".events*"))) == (1, [])
+        assert said == f"{tmp_path}/events.jsonl could not be written: No space left on device."

@@ -36,9 +36,10 @@ def refusal(kind: discovery.Kind, name: str, alias: str = "default") -> str:
 @pytest.mark.parametrize(
     "name", ["memory", "littlebro_backends.memory.Backend", "littlebro_backends.memory:Backend"]
 )
-def test_a_name_and_a_path_lead_to_the_same_class(name: str) -> None:
-    """A part is named by its entry point, or by a dotted path in either spelling."""
+def test_a_name_and_a_path_lead_to_the_same_class(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A part is named by its entry point, or by a dotted path in either spelling; neither is worth a log line."""
     assert registry.find("backends", name, "default") is Memory
+    assert caplog.records == []
 
 
 def test_our_own_parts_are_found_as_a_strangers() -> None:

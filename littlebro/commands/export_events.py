@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time
 from typing import Any, Final
 
+from django.core.management.base import CommandError
 from django.utils import timezone
 
-from littlebro.commands.base import Terminal, UsageError, add_alias, chosen
+from littlebro.commands.base import Terminal, UsageError, add_alias, chosen, explain
 from littlebro.commands.output import add_output, write
 from littlebro.conf import alias_config
+from littlebro.events.event import Event
 from littlebro.events.query import EventQuery
+from littlebro.exceptions import InvalidQuery, UnsupportedOperation
 from littlebro.exporting import COLUMNS, as_csv, as_jsonl, check_columns
 from littlebro.storage.handler import backends
 from littlebro.storage.reading import iterate
@@ -53,7 +56,7 @@ def run(terminal: Terminal, options: Mapping[str, Any]) -> str | None:
     """Stream the events that were asked for."""
     (alias,) = chosen(options["alias"])
     query = _query(alias, options)
-    events = iterate(backends[alias], query)
+    events = _events(alias, query)
     if options["format"] == "csv":
         write(terminal, options["output"], as_csv(events, _columns(options["columns"])))
     elif options["columns"] is not None:
@@ -61,6 +64,21 @@ def run(terminal: Terminal, options: Mapping[str, Any]) -> str | None:
     else:
         write(terminal, options["output"], as_jsonl(events))
     return None
+
+
+def _events(alias: str, query: EventQuery) -> Iterator[Event]:
+    """Yield the events; a store that fails, whatever it raises, ends the command with alias and reason."""
+    backend = backends[alias]
+    try:
+        yield from iterate(backend, query)
+    except (UnsupportedOperation, InvalidQuery):
+        raise  # says all of that already
+    except Exception as error:
+        message = (
+            f"Not all was exported: {alias} could not be read: {explain(error)}. Is its store up, and was "
+            "`manage.py littlebro setup` run? --traceback shows where."
+        )
+        raise CommandError(message) from error
 
 
 def _query(alias: str, options: Mapping[str, Any]) -> EventQuery:

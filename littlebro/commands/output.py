@@ -7,6 +7,8 @@ from argparse import ArgumentParser
 from collections.abc import Iterable
 from pathlib import Path
 
+from django.core.management.base import CommandError
+
 from littlebro.commands.base import Terminal, UsageError
 
 __all__ = ["add_output", "write"]
@@ -37,6 +39,11 @@ def write(terminal: Terminal, path: str | None, pieces: Iterable[str]) -> None:
         with open(descriptor, "w", encoding="utf-8", newline="") as stream:  # noqa: PTH123 - a descriptor
             stream.writelines(pieces)
         part.replace(target)
-    except BaseException:
+    except BaseException as error:
         part.unlink(missing_ok=True)
+        if isinstance(
+            error, OSError
+        ):  # of the file: what reads the events has words of its own for its errors
+            message = f"{path} could not be written: {error.strerror or error}."
+            raise CommandError(message) from error
         raise

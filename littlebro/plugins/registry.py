@@ -71,24 +71,25 @@ class _Conflict(Exception):
     """Two packages give the same name."""
 
 
-def _say_nothing(_missing: object) -> None:
-    """Keep stevedore from logging that a dotted path is no entry point."""
-
-
 class _Finder(DriverManager[Any]):
     """stevedore's loader of one named class, given fresh entry points that keep their package."""
 
     def __init__(self, kind: Kind, name: str) -> None:
         self._kind = kind
-        super().__init__(discovery.group(kind), name, on_missing_entrypoints_callback=_say_nothing)
+        super().__init__(discovery.group(kind), name)
 
     def list_entry_points(self) -> list[EntryPoint]:
-        """Return the entry points of that one name; refuse, before any is imported, to choose between packages."""
+        """Return the entry points of that one name; refuse, before any is imported, to choose between packages.
+
+        Where there is none, say so before stevedore does: it would log a warning of each dotted path.
+        """
         mine = [point for point in entry_points(self._kind) if point.name in self._names]
         if len(mine) > 1:
             packages = " and ".join(f"{package_of(point)} ({point.value})" for point in mine)
             message = f"is given by {packages}; uninstall one, or write the path of the one you want instead."
             raise _Conflict(message)
+        if not mine:
+            raise NoMatches
         return mine
 
     def _load_one_plugin(self, ep: EntryPoint, *args: Any, **kwargs: Any) -> Any:
