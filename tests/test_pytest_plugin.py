@@ -1,6 +1,7 @@
 """The pytest plugin, in projects of its own: pytest runs in a child, with and without Django, alone and with xdist."""
 
 import os
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -218,3 +219,10 @@ def test_the_summary_says_what_was_proved(site: Project) -> None:
         "override break_backend() and heal_backend() to prove this",
     ):
         assert line in said, said
+    assert "ONLY A PART RAN" not in said, said
+    for words in (
+        ("-k", "idempotent or order"),
+        ("test_site.py::TestMemory::test_a_batch_given_three_times_is_stored_once",),
+        ("-x",),
+    ):
+        assert re.search(r"ONLY A PART RAN: \d+ of \d\d+ tests", site.pytest("-q", *words)), words

@@ -109,9 +109,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         owner: Any = getattr(item, "cls", None)
         if owner is not None and getattr(owner, "littlebro_contract", False):
+            from littlebro.testing.contracts.report import size  # noqa: PLC0415 - loaded already, by the contract
+
             proves = getattr(getattr(item, "function", None), "littlebro_proves", "")
             item.user_properties.append(("littlebro_contract", f"{owner.__module__}.{owner.__qualname__}"))
             item.user_properties.append(("littlebro_proves", proves))
+            item.user_properties.append(("littlebro_size", size(owner)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
