@@ -3,12 +3,18 @@
 #   VENV      where the virtual environment is made            (.venv)
 #   BASE      the Python it is made from                       (the newest that runs)
 #   DJANGO    a requirement that narrows Django's version      (none)
+#   TRACKER   how the demo's events travel: thread, celery     (thread)
+#   BACKEND   where the demo's events go: simple, mongo        (simple)
+#   BROKER    with TRACKER=celery: rabbitmq, redis             (rabbitmq)
 #   ARGS      arguments for the demo, or for pytest (a part of the suite is then not measured for coverage)
 
 SHELL = /bin/sh
 VENV ?= .venv
 BASE ?= $(shell sh .ci/find-python)
 DJANGO ?=
+TRACKER = thread
+BACKEND = simple
+BROKER = rabbitmq
 ARGS ?=
 
 python = $(VENV)/bin/python
@@ -18,9 +24,11 @@ cover = $(if $(strip $(ARGS)),,--cov --cov-fail-under=95)
 
 .PHONY: help demo test oldest lint format docs bench changelog clean
 .DEFAULT_GOAL := help
+comma := ,
 
 help:
 	@echo 'make demo    a small shop with simulated visitors; ARGS="--for 30 --port 0"'
+	@echo '             the same through a broker into MongoDB, on servers that it starts: TRACKER=celery BACKEND=mongo'
 	@echo 'make test    the whole suite, on databases and brokers that it starts itself; ARGS="tests/test_x.py -x" for a part'
 	@echo 'make oldest  the suite on the oldest Django and libraries that pyproject.toml admits'
 	@echo 'make lint    every gate: style, types, layers, migrations, settings, changelog, documentation'
@@ -29,8 +37,19 @@ help:
 	@echo 'make bench   the benchmarks'
 	@echo 'make clean   remove what all this has made'
 
-demo: $(VENV)/.demo
-	$(python) -m littlebro demo $(ARGS)
+# The servers that the demo needs, and what it needs besides the extra `demo`.
+broker = $(if $(filter celery,$(TRACKER)),$(BROKER))
+mongodb = $(if $(filter mongo,$(BACKEND)),mongodb)
+demo_extras = demo$(addprefix +,$(filter celery,$(TRACKER)) $(filter redis,$(broker)) $(filter mongo,$(BACKEND)))
+# Where they are, as the script's variables say it and as the demo's ask it.
+url = "$$LITTLEBRO_TEST_$(shell echo $(1) | tr a-z A-Z)_URL"
+
+serve = $(if $(broker)$(mongodb),$(python) tests/services.py run $(addprefix --only ,$(broker) $(mongodb)) -- sh -c \
+  '$(if $(broker),LITTLEBRO_DEMO_BROKER=$(call url,$(broker)) )$(if $(mongodb),LITTLEBRO_DEMO_MONGODB=$(call \
+  url,mongodb) )exec "$$@"' demo )
+
+demo: $(VENV)/.$(subst $() ,,$(demo_extras))
+	$(serve)$(python) -m littlebro demo --tracker $(TRACKER) --backend $(BACKEND) $(ARGS)
 
 test: $(VENV)/.test
 	$(python) tests/services.py run -- $(python) -m pytest $(cover) $(ARGS)
@@ -76,4 +95,10 @@ $(python):
 # One mark a set of extras, newer than what it was made from: the second run starts at once.
 $(VENV)/.demo $(VENV)/.test $(VENV)/.lint $(VENV)/.bench: $(VENV)/.%: pyproject.toml littlebro/__version__.py | $(python)
 	$(pip) --editable '.[$*]' $(if $(DJANGO),'$(DJANGO)')
+	@touch $@
+
+# The demo's other parts: `.demo+celery+redis` is the extras `demo` and `celery`, and the client of Redis.
+$(VENV)/.demo+%: pyproject.toml littlebro/__version__.py | $(python)
+	$(pip) --editable '.[$(subst $() ,$(comma),$(filter-out redis,$(subst +, ,demo+$*)))]' \
+	  $(if $(filter redis,$(subst +, ,$*)),'celery[redis]') $(if $(DJANGO),'$(DJANGO)')
 	@touch $@

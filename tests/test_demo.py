@@ -6,10 +6,7 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,10 +18,10 @@ from littlebro.__version__ import __version__
 from littlebro.demo import runner
 from littlebro.demo.browser import Address, Browser
 from littlebro.demo.ledger import Ledger
+from tests.demo_runs import Run, gone_within
 
 pytest.importorskip("gunicorn", reason="the demo is served by gunicorn, the extra `demo`")
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 PASSWORD = re.compile(r"^Log in as +admin +password +(\S+)$", re.MULTILINE)
 ADDRESS = re.compile(r"^The shop +http://([\d.]+):(\d+)/$", re.MULTILINE)
 
@@ -107,50 +104,6 @@ def test_the_first_signal_asks_and_the_second_insists(monkeypatch: pytest.Monkey
 # Whole runs.
 
 
-class Run:
-    """One demo in a process of its own, its temporary files in a folder of the test's."""
-
-    def __init__(self, folder: Path, *words: str) -> None:
-        given = {name: value for name, value in os.environ.items() if not name.startswith("LITTLEBRO_")}
-        self.temporary = folder / "temporary"
-        self.temporary.mkdir(exist_ok=True)
-        self.said = ""
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "littlebro", "demo", "--port", "0", "--rate", "40", *words],
-            cwd=REPOSITORY,
-            env={**given, "TMPDIR": str(self.temporary)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def until(self, text: str) -> None:
-        """Read on until a line holds the text."""
-        assert self.process.stdout
-        for line in self.process.stdout:
-            self.said += line
-            if text in line:
-                return
-        raise AssertionError(f"ended without {text!r}:\n{self.said}")
-
-    def end(self) -> int:
-        """Read the rest; return the exit code."""
-        self.said += self.process.communicate(timeout=60)[0]
-        return self.process.returncode
-
-    @property
-    def server(self) -> int:
-        """The pid of the shop's server."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        return int(children.split()[0])
-
-    def number(self, what: str) -> int:
-        """Return a number of the summary."""
-        found = re.search(rf"^  {what} +([\d,]+)", self.said, re.MULTILINE)
-        assert found, self.said
-        return int(found.group(1).replace(",", ""))
-
-
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Any]:
     """Give a function that starts a demo; none outlives the test."""
@@ -162,25 +115,7 @@ def start(tmp_path: Path) -> Iterator[Any]:
 
     yield started
     for run in runs:
-        if run.process.poll() is None:
-            run.process.terminate()
-        run.process.communicate(timeout=60)
-
-
-def is_running(pid: int) -> bool:
-    """Tell whether there is such a process, other than as a zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def gone_within(seconds: float, pid: int) -> bool:
-    """Wait until the process has ended; tell whether it has."""
-    end = time.monotonic() + seconds
-    while is_running(pid) and time.monotonic() < end:
-        time.sleep(0.1)
-    return not is_running(pid)
+        run.close()
 
 
 def test_a_run_ends_by_itself_and_its_accounts_agree(start: Any) -> None:

@@ -47,7 +47,7 @@ def test_accounts_that_agree() -> None:
         ({"stored": {"page-accessed": 2, "searched": 1, "ghost": 1}}, "ghost (tracked 0, stored 1)"),
         ({"requests": 3}, "see above"),
         ({"troubles": ["no answer to GET /"]}, "Trouble: no answer to GET /"),
-        ({"stored": {}, "waiting": "2 segments, no space"}, "Still in the journal: 2 segments, no space"),
+        ({"stored": {}, "waiting": "2 segments, no space"}, "Still on the way: 2 segments, no space"),
         ({"stored": {}, "lost": {"journal-full": 3}}, "lost, journal-full         3"),
     ],
 )
@@ -93,6 +93,8 @@ def test_what_is_stored_is_taken_in_once_and_told_apart() -> None:
     stored.look()
     assert (stored.total, stored.names) == (3, {"searched": 2, "order-paid": 1})
     assert stored.theirs == {"searched": 1}
+    stored.count_anew()
+    assert (stored.names, stored.theirs) == ({"searched": 2, "order-paid": 1}, {"searched": 1})
     assert re.fullmatch(
         r"stored 3 · newest order-paid \d\.\d s ago · searched 2 · order-paid 1", live_line(stored)
     )

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from typing import Any
+
+from littlebro.demo.children import when_orphaned
 
 wsgi_app = "littlebro.demo.wsgi:application"
 workers = 2
@@ -22,12 +23,11 @@ proc_name = "littlebro-demo"
 
 
 def post_worker_init(worker: Any) -> None:
-    """End the server when the demo that started it has died: its end of our standard input is then closed."""
-    threading.Thread(target=_follow_into_death, args=(worker.ppid,), name="demo-watch", daemon=True).start()
+    """End the server, by one of its workers, when the demo that started it has died."""
+    server = worker.ppid
 
+    def end() -> None:
+        if os.getppid() == server:
+            os.kill(server, signal.SIGTERM)
 
-def _follow_into_death(server: int) -> None:
-    while os.read(0, 1):
-        pass
-    if os.getppid() == server:
-        os.kill(server, signal.SIGTERM)
+    when_orphaned(end)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import signal
 import socket
 import sys
@@ -17,8 +18,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
-from littlebro.demo.server import Server, ServerMissing, demand, listen
-from littlebro.demo.stage import SETTINGS, NotOurs, open_folder, set_up
+from littlebro.demo.children import Child
+from littlebro.demo.parts import BACKENDS, TRACKERS, Missing, Parts
+from littlebro.demo.server import Server, listen
+from littlebro.demo.stage import NotOurs, drop_events, open_folder, set_up
+from littlebro.demo.workers import start_workers, tidy_broker
 
 __all__ = ["main"]
 
@@ -37,30 +41,51 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     options = _options(argv)
     stop = threading.Event()
+    parts = Parts(options.tracker, options.backend, options.broker, options.mongodb)
     try:
-        demand()
+        parts.demand()
         with _signals(stop), _listening(options.port) as listening, open_folder(options.keep) as folder:
-            return _run(options, stop, listening, folder)
-    except (NotOurs, ServerMissing, _PortTaken) as error:
+            return _run(options, stop, listening, folder, parts)
+    except (NotOurs, Missing, _PortTaken) as error:
         print(f"littlebro demo: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
 
 
-def _run(options: argparse.Namespace, stop: threading.Event, listening: socket.socket, folder: Path) -> int:
+def _run(
+    options: argparse.Namespace,
+    stop: threading.Event,
+    listening: socket.socket,
+    folder: Path,
+    parts: Parts,
+) -> int:
     began = time.monotonic()
     print("Setting up the shop …", flush=True)
-    password = set_up(folder)
+    password = set_up(folder, parts)
 
     from littlebro.demo.show import Show  # noqa: PLC0415 - reads tables, so only after the setup
 
-    server = Server(listening, folder, SETTINGS)
+    children: list[Child] = []
     try:
-        show = Show(server, password, visitors=options.visitors, requests_a_second=options.rate, began=began)
+        children += start_workers(parts, folder)
+        children.append(server := Server(listening, folder))
+        show = Show(
+            parts,
+            server,
+            children[:-1],
+            password,
+            visitors=options.visitors,
+            requests_a_second=options.rate,
+            began=began,
+        )
         return show.run(stop, options.seconds)
     finally:
-        server.stop()
+        for child in reversed(children):
+            child.stop()
+        tidy_broker(parts, None if options.keep is None else folder)
+        if options.keep is None:
+            drop_events(parts)
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -83,6 +108,14 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="N",
         help="where the shop listens, 0: a free one (%(default)s)",
     )
+    add("--tracker", choices=TRACKERS, default=TRACKERS[0], help="how events travel (%(default)s)")
+    add("--backend", choices=BACKENDS, default=BACKENDS[0], help="where they are stored (%(default)s)")
+    for name, variable, use in (
+        ("--broker", "LITTLEBRO_DEMO_BROKER", "RabbitMQ or Redis, with --tracker celery"),
+        ("--mongodb", "LITTLEBRO_DEMO_MONGODB", "MongoDB, with --backend mongo"),
+    ):
+        default = os.environ.get(variable, "")
+        add(name, default=default, metavar="URL", help=f"{use} (default: the variable {variable})")
     add("--visitors", type=_crowd, default=6, metavar="N", help="in the shop at once, up to 32 (%(default)s)")
     add(
         "--rate",

@@ -66,7 +66,7 @@ class Summary:
 
     `requests` and `tracked` (name -> number) are the visitors' own account, `stored` (likewise) is what the
     backend holds of theirs, `others` how many events of other people it holds, `lost` the counts by reason,
-    `troubles` what went wrong on the way, and `waiting` what is still in the journal (empty: nothing).
+    `troubles` what went wrong, and `waiting` what is still on the way (empty: nothing).
     """
 
     seconds: float
@@ -109,7 +109,7 @@ class Summary:
                 f"  Besides, {self.others:,} events of other people: yours, if you looked around in the shop."
             )
         if self.waiting:
-            lines.append(f"  Still in the journal: {self.waiting}")
+            lines.append(f"  Still on the way: {self.waiting}")
         lines += [f"  Trouble: {what}" for what in self.troubles]
         lines.append(f"  {self._verdict()}")
         return "\n".join(lines)

@@ -1,16 +1,21 @@
 """Settings of the demo shop; the part worth copying is the one about littlebro, at the end.
 
 Everything that is written lies in one folder, named by the environment variable LITTLEBRO_DEMO_FOLDER, which the
-runner makes and fills: the database, the journal and this run's secret key.
+runner makes and fills: the database, the journal and this run's secret key. Tracker and backend are the runner's
+choice, too (`littlebro.demo.parts`).
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
+
+from littlebro.conf import beat_schedule
+from littlebro.demo.parts import Parts
 
 if not os.environ.get("LITTLEBRO_DEMO_FOLDER"):
     raise ImproperlyConfigured(
@@ -90,14 +95,32 @@ LOGIN_REDIRECT_URL = "front"
 LOGOUT_REDIRECT_URL = "front"
 PASSWORD_HASHERS = ["littlebro.demo.accounts.QuickHasher"]
 
+PARTS = Parts.of_environment()
+STORES: dict[str, dict[str, Any]] = {
+    "simple": {"BACKEND": "simple", "LOCATION": "default"},
+    # In a database that is perhaps not the demo's alone, a prefix that is.
+    "mongo": {
+        "BACKEND": "mongo",
+        "LOCATION": PARTS.mongodb,
+        "OPTIONS": {"PREFIX": f"demo-{hashlib.sha256(SECRET_KEY.encode()).hexdigest()[:8]}."},
+    },
+}
 LITTLEBRO = {
     "default": {
-        "TRACKER": "thread",
-        "BACKEND": "simple",
-        "LOCATION": "default",
+        "TRACKER": PARTS.tracker,
         "TRACKER_OPTIONS": {"JOURNAL": str(FOLDER / "journal")},
+        **STORES[PARTS.backend],
     },
 }
 LITTLEBRO_ANONYMOUS_COOKIE = "littlebro_demo_visitor"
 # Looking at the events should not make more of them.
 LITTLEBRO_MIDDLEWARE_IGNORE = ["/admin/"]
+
+if PARTS.tracker == "celery":
+    CELERY_BROKER_URL = PARTS.broker
+    CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+    CELERY_BEAT_SCHEDULE = beat_schedule()
+    # A shop with tasks of its own would leave this be: a worker reads the queue "littlebro" beside the default one.
+    CELERY_TASK_DEFAULT_QUEUE = "littlebro"
+    # What the __init__.py of a project does.
+    from littlebro.demo.celery import app as celery_app  # noqa: F401

@@ -1,7 +1,7 @@
 """The demo's folder, and what must be in it before the shop opens: a secret key, a database, people's accounts.
 
-A temporary folder is private and goes with the demo; one that the user names stays, and may be used again. Sets up
-Django in this process, with the shop's settings.
+A temporary folder is private and goes with the demo; one that the user names stays, and may be used again. Events in
+a MongoDB do likewise. Sets up Django in this process, with the shop's settings.
 """
 
 from __future__ import annotations
@@ -13,8 +13,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-__all__ = ["SETTINGS", "NotOurs", "open_folder", "set_up"]
+from littlebro.demo.parts import Missing, Parts, shown
+from littlebro.demo.workers import demand_broker
+
+__all__ = ["SETTINGS", "NotOurs", "drop_events", "open_folder", "set_up"]
 
 SETTINGS = "littlebro.demo.settings"
 _KEY_FILE = "secret-key"
@@ -47,19 +51,28 @@ def open_folder(keep: Path | None) -> Iterator[Path]:
     yield keep.resolve()
 
 
-def set_up(folder: Path) -> str:
-    """Make the folder ready for the shop, and Django in this process; return the password of all accounts."""
+def set_up(folder: Path, parts: Parts) -> str:
+    """Make the folder ready for the shop, and Django in this process; return the password of all accounts.
+
+    Raises:
+        Missing: a server that the parts need does not answer, or is somebody else's.
+    """
     secret = folder / _KEY_FILE
     if not secret.exists():
         secret.touch(mode=0o600)
         secret.write_text(secrets.token_urlsafe(64), encoding="utf-8")
-    os.environ["LITTLEBRO_DEMO_FOLDER"] = str(folder)
-    os.environ["DJANGO_SETTINGS_MODULE"] = SETTINGS
+    os.environ |= {
+        "LITTLEBRO_DEMO_FOLDER": str(folder),
+        "DJANGO_SETTINGS_MODULE": SETTINGS,
+        **parts.environment(),
+    }
 
     import django  # noqa: PLC0415 - its settings are only now where they say they are
     from django.core.management import call_command  # noqa: PLC0415 - needs a configured Django
 
     django.setup()
+    demand_broker(parts, folder)
+    _demand_mongodb(parts)
     call_command("migrate", verbosity=0, interactive=False)
 
     from littlebro.demo import accounts  # noqa: PLC0415 - asks for models, so after the setup
@@ -67,3 +80,32 @@ def set_up(folder: Path) -> str:
     password = accounts.new_password()
     accounts.create(password)
     return password
+
+
+def _demand_mongodb(parts: Parts) -> None:
+    if parts.backend != "mongo":
+        return
+    from littlebro.storage import backends  # noqa: PLC0415 - needs a configured Django
+
+    try:
+        backends["default"].ping()
+    except Exception as error:
+        reason = str(error).partition(", Timeout:")[0]
+        raise Missing(f"the MongoDB {shown(parts.mongodb)} does not answer: {reason}") from error
+
+
+def drop_events(parts: Parts) -> None:
+    """Remove the demo's events, which go with a folder that goes, from where they are not in the folder."""
+    if parts.backend != "mongo":
+        return
+    from pymongo import MongoClient  # noqa: PLC0415 - needs the extra
+
+    from littlebro.conf import alias_config  # noqa: PLC0415 - needs a configured Django
+
+    prefix = alias_config("default").options["PREFIX"]
+    client: MongoClient[dict[str, Any]]
+    with MongoClient(parts.mongodb, timeoutMS=5_000) as client:
+        database: Any = client.get_default_database("littlebro")
+        for name in database.list_collection_names():
+            if name.startswith(prefix):
+                database.drop_collection(name)

@@ -1,6 +1,6 @@
 """What the shop's backend holds: looked at while the demo runs, and held against the visitors' ledger at its end.
 
-Reads the tables in the order of storing, each row once; writes nothing.
+Reads through the backend, whichever it is; writes nothing.
 """
 
 from __future__ import annotations
@@ -11,9 +11,13 @@ from datetime import datetime
 
 from django.db.models import Sum
 
-from littlebro.models import LossCount, StoredEvent
+from littlebro.events import Event, EventQuery
+from littlebro.models import LossCount
+from littlebro.storage import backends, iterate
 
 __all__ = ["Stored", "losses"]
+
+_ALIAS = "default"
 
 
 @dataclass(slots=True)
@@ -24,7 +28,7 @@ class Stored:
     names: Counter[str] = field(default_factory=Counter)
     theirs: Counter[str] = field(default_factory=Counter)
     newest: tuple[str, datetime] | None = None
-    _last: int = 0
+    _last: str | None = None
 
     @property
     def total(self) -> int:
@@ -33,15 +37,22 @@ class Stored:
 
     def look(self) -> None:
         """Take in what was stored since the last look."""
-        rows = StoredEvent.objects.filter(pk__gt=self._last).order_by("pk")
-        for key, name, timestamp, context in rows.values_list(
-            "pk", "name", "timestamp", "context"
-        ).iterator():
-            self.names[name] += 1
-            if str(context.get("user_agent", "")).endswith(self.mark):
-                self.theirs[name] += 1
-            self.newest = (name, timestamp)
-            self._last = key
+        for position, event in backends[_ALIAS].scan_stored(self._last):
+            self._take(event)
+            self.newest = (event.name, event.timestamp)
+            self._last = position
+
+    def count_anew(self) -> None:
+        """Count what is there, from the first event to the last: the account that the summary gives."""
+        self.names.clear()
+        self.theirs.clear()
+        for event in iterate(backends[_ALIAS], EventQuery()):
+            self._take(event)
+
+    def _take(self, event: Event) -> None:
+        self.names[event.name] += 1
+        if str(event.context.get("user_agent", "")).endswith(self.mark):
+            self.theirs[event.name] += 1
 
 
 def losses() -> dict[str, int]:
