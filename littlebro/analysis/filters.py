@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Final
@@ -20,6 +21,7 @@ from littlebro.events.query import Condition, EventQuery
 
 __all__ = ["Parameters", "key_of", "key_sql", "number_sql", "step", "where"]
 
+_NAMED: Final = re.compile(r"\$(\w+)")
 _NUMBERS: Final = "('BIGINT', 'UBIGINT', 'DOUBLE')"
 _EXACT: Final = 2**53
 _SIGNS: Final = {"lt": "<", "le": "<=", "gt": ">", "ge": ">="}
@@ -38,15 +40,19 @@ class Parameters:
         self.values[name] = value
         return f"${name}"
 
+    def used(self, sql: str) -> dict[str, Any]:
+        """Return those that occur in `sql`: the engine refuses one that it is not asked for."""
+        return {name: self.values[name] for name in _NAMED.findall(sql) if name in self.values}
+
 
 def where(
     query: EventQuery, person: Person | None = None, *, prefix: str = "q", table: str = ""
 ) -> tuple[str, dict[str, Any]]:
     """Return the condition on rows of ``events`` (with `person`: of ``people``) that `query` matches.
 
-    `table` is the name or alias of the relation where columns must be qualified. The collections are the reader's to restrict,
-    apart from an empty tuple of them, which matches nothing. `person` is the resolved one: an anonymous
-    person who was seen with a user is that user.
+    `table` is the name or alias of the relation where columns must be qualified. The collections are the
+    reader's to restrict, apart from an empty tuple of them, which matches nothing. `person` is the resolved
+    one: an anonymous person who was seen with a user is that user.
     """
     made = Parameters(prefix)
     dot = f"{table}." if table else ""
@@ -65,10 +71,11 @@ def where(
     if person is not None:
         who = made.add(person.who)
         if person.user_id is None:
-            who = f"coalesce((SELECT min(person) FROM links WHERE anon = {who}), {who})"
+            who = f"coalesce((SELECT min(person) FROM links WHERE anon = {who}), {who})"  # noqa: S608 - ours
         parts.append(f"coalesce({dot}person = {who}, FALSE)")
     parts += [_condition(each, made, dot) for each in query.where]
-    return _all(parts), made.values
+    sql = _all(parts)
+    return sql, made.used(sql)
 
 
 def step(asked: Step, *, prefix: str = "s", table: str = "") -> tuple[str, dict[str, Any]]:
@@ -77,7 +84,8 @@ def step(asked: Step, *, prefix: str = "s", table: str = "") -> tuple[str, dict[
     dot = f"{table}." if table else ""
     parts = [] if asked.name is None else [_among(f"{dot}name", (asked.name,), made)]
     parts += [_condition(each, made, dot) for each in asked.where]
-    return _all(parts), made.values
+    sql = _all(parts)
+    return sql, made.used(sql)
 
 
 def key_sql(path: Path, made: Parameters, *, table: str = "") -> str:
@@ -129,7 +137,8 @@ class _Place:
     def of(cls, path: Sequence[str], made: Parameters, dot: str) -> _Place:
         """Return the place that a path of `Condition` means.
 
-        ``01`` is a key of an object, and, by `matches`, also the second item of an array, where a pointer knows no leading zeros.
+        ``01`` is a key of an object, and, by `matches`, also the second item of an array, where a pointer knows
+        no leading zeros.
         """
         document, pointer = dot + path[0], ""
         for part in path[1:]:
@@ -230,7 +239,7 @@ def _equal_text(place: _Place, values: Sequence[str], made: Parameters) -> str:
 
 
 def _equal_number(place: _Place, value: float, made: Parameters) -> str:
-    if not math.isfinite(value):
+    if type(value) is float and not math.isfinite(value):
         return "FALSE"
     if -_EXACT < value < _EXACT:
         return f"{place.number} = {made.add(float(value))}"
@@ -268,9 +277,9 @@ def _ordered(place: _Place, op: str, value: Any, made: Parameters) -> str:
         if head is not None:  # half a surrogate pair: no text holds one, all sort before or behind it
             value, op = value[:head] + "\ue000", "lt" if op in {"lt", "le"} else "ge"
         return f"({place.kind} = 'VARCHAR' AND {place.text} {_SIGNS[op]} {made.add(value)})"
-    if type(value) not in {int, float} or math.isnan(value):
+    if type(value) not in {int, float} or (type(value) is float and math.isnan(value)):
         return "FALSE"
-    if math.isinf(value):
+    if value in {math.inf, -math.inf}:
         holds = (value > 0) is (op in {"lt", "le"})
         return f"{place.kind} IN {_NUMBERS}" if holds else "FALSE"
     if -_EXACT < value < _EXACT:
