@@ -49,7 +49,7 @@ serve = $(if $(broker)$(mongodb),$(python) tests/services.py run $(addprefix --o
   url,mongodb) )exec "$$@"' demo )
 
 demo: $(VENV)/.$(subst $() ,,$(demo_extras))
-	$(serve)$(python) -m littlebro demo --tracker $(TRACKER) --backend $(BACKEND) $(ARGS)
+	@$(serve)$(python) -m littlebro demo --tracker $(TRACKER) --backend $(BACKEND) $(ARGS)
 
 test: $(VENV)/.test
 	$(python) tests/services.py run -- $(python) -m pytest $(cover) $(ARGS)
@@ -98,7 +98,7 @@ $(VENV)/.demo $(VENV)/.test $(VENV)/.lint $(VENV)/.bench: $(VENV)/.%: pyproject.
 	@touch $@
 
 # The demo's other parts: `.demo+celery+redis` is the extras `demo` and `celery`, and the client of Redis.
+words = $(subst +, ,$*)
 $(VENV)/.demo+%: pyproject.toml littlebro/__version__.py | $(python)
-	$(pip) --editable '.[$(subst $() ,$(comma),$(filter-out redis,$(subst +, ,demo+$*)))]' \
-	  $(if $(filter redis,$(subst +, ,$*)),'celery[redis]') $(if $(DJANGO),'$(DJANGO)')
+	$(pip) --editable '.[$(subst $() ,$(comma),demo $(filter-out redis,$(words)))]' $(if $(filter redis,$(words)),'celery[redis]') $(if $(DJANGO),'$(DJANGO)')
 	@touch $@
