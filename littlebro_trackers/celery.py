@@ -13,7 +13,7 @@ import msgspec
 
 from littlebro import carrying, publishing  # noqa: F401 - carrying is connected by being imported
 from littlebro.delivery import JournalTracker
-from littlebro.delivery.batch import Batch
+from littlebro.delivery.batch import Batch, untouched
 from littlebro.events import Event
 
 __all__ = ["Tracker"]
@@ -29,7 +29,15 @@ class Tracker(JournalTracker):
         if _is_eager():
             self.delivery_to(sink).save(events)
         else:
-            self._publish(f"{self.alias}/{sink}" if sink else self.alias, events)
+            self._publish(self._address(sink), events)
+
+    def pass_on(self, content: bytes, sink: str) -> bool:
+        """Publish the lines as they are: the worker reads them, and knows what to do with each."""
+        text = None if _is_eager() else untouched(content)
+        if text is None:
+            return False
+        publishing.publisher.publish(self._address(sink), text)
+        return True
 
     def keep_notes(self, batch: Batch, source: str) -> None:
         """Publish the notes too: a web machine that is not allowed to reach a database needs none."""
@@ -37,6 +45,9 @@ class Tracker(JournalTracker):
             super().keep_notes(batch, source)
         else:
             self._publish(self.alias, batch.notes(source))
+
+    def _address(self, sink: str) -> str:
+        return f"{self.alias}/{sink}" if sink else self.alias
 
     def _publish(self, to: str, items: Sequence[Any]) -> None:
         publishing.publisher.publish(to, msgspec.json.encode(items).decode())

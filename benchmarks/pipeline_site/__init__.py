@@ -16,7 +16,7 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
 
-@app.task(ignore_result=True)  # type: ignore[untyped-decorator, unused-ignore]
+@app.task(ignore_result=True)
 def one(name: str, at: float, params: dict[str, Any]) -> None:
     """Store one event, as a task an event does."""
     from datetime import UTC, datetime

@@ -121,6 +121,13 @@ class JournalTracker(BaseTracker):
         """
         raise NotImplementedError(f"{type(self).__name__} must implement forward().")
 
+    def pass_on(self, content: bytes, sink: str) -> bool:
+        """Forward a segment without reading its events, and return True; or leave it to `forward`.
+
+        For trackers that only carry batches further. Raises as `forward` does.
+        """
+        return False
+
     def keep_refusal(self, line: bytes) -> None:
         """Let the journal carry the note of refused input to the dead letters."""
         if self.journal is not None:
@@ -223,11 +230,12 @@ class JournalTracker(BaseTracker):
 
     def _deliver_main(self, held: Claim, content: bytes) -> None:
         """Deliver one segment to the backend, its notes to their tables."""
-        batch = parse(content, held.name)
-        if batch.events:
-            self.forward(batch.events, "")
-        if batch.refused or batch.unreadable or batch.losses:
-            self.keep_notes(batch, held.name)
+        if not self.pass_on(content, ""):
+            batch = parse(content, held.name)
+            if batch.events:
+                self.forward(batch.events, "")
+            if batch.refused or batch.unreadable or batch.losses:
+                self.keep_notes(batch, held.name)
         if self.journal is not None:
             self.journal.make_way(len(content))
 
@@ -242,7 +250,7 @@ class JournalTracker(BaseTracker):
 
     def _to_sink(self, sink: str) -> Callable[[Claim, bytes], None]:
         def deliver(held: Claim, content: bytes) -> None:
-            events = parse(content, held.name).events
+            events = [] if self.pass_on(content, sink) else parse(content, held.name).events
             if events:
                 self.forward(events, sink)
 
