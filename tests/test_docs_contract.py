@@ -8,7 +8,7 @@ from typing import Any
 from littlebro.storage import BaseBackend
 from littlebro.testing.contracts import BackendContract
 
-PAGE = Path(__file__).parent.parent / "docs/backends.rst"
+PAGE = Path(__file__).parent.parent / "docs/write_backend.rst"
 
 
 def snippet() -> str:

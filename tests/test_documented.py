@@ -36,6 +36,7 @@ PUBLIC = (
     "littlebro.plugins",
     "littlebro.storage",
     "littlebro.testing",
+    "littlebro.testing.contracts",
 )
 OPTIONS = {**ALIAS_OPTIONS, **JOURNAL_OPTIONS, **GLOBAL_SETTINGS}
 
@@ -245,7 +246,11 @@ def test_public_name(module: str, name: str) -> None:
     found = getattr(importlib.import_module(module), name)
     if inspect.isclass(found) or inspect.isfunction(found):
         assert found.__doc__
-    assert has_entry(page("reference.rst"), name) or has_entry(page("hooks.rst"), name)
+    assert (
+        has_entry(page("reference.rst"), name)
+        or has_entry(page("hooks.rst"), name)
+        or has_entry(page("contracts.rst"), name)
+    )
     assert name in used_in_tests()
 
 
@@ -277,6 +282,18 @@ def test_pages_are_reachable() -> None:
     """Every page stands in the table of contents."""
     entries = set(re.findall(r"^   ([a-z_-]+)$", (ROOT / "docs/index.rst").read_text(), re.MULTILINE))
     assert {path.stem for path in (ROOT / "docs").glob("*.rst")} - {"index"} == entries
+
+
+def test_every_example_is_in_the_docs() -> None:
+    """The tutorials show the files of the examples themselves, so that neither can drift from the other."""
+    files = {
+        file.relative_to(ROOT).as_posix()
+        for file in (ROOT / "examples").rglob("*")
+        if file.suffix in {".py", ".toml"}
+    }
+    shown = set(re.findall(r"^\.\. literalinclude:: \.\./(examples/\S+)$", every_page(), re.MULTILINE))
+    assert files
+    assert shown == files
 
 
 def test_the_readme_opens_with_what_works() -> None:

@@ -192,7 +192,7 @@ def test_the_summary_says_what_was_proved(site: Project) -> None:
         """
         from msgspec.structs import replace
         from littlebro.storage import BaseBackend
-        from littlebro.testing.contracts import BackendContract
+        from littlebro.testing.contracts import BackendContract, not_proved, proves
         from littlebro_backends.memory import Backend
 
         class Wrong(Backend):
@@ -208,6 +208,10 @@ def test_the_summary_says_what_was_proved(site: Project) -> None:
 
             def make_backend(self):
                 return Wrong("default", str(self.folder), {"MAX_EVENTS": None})
+
+            @proves("a promise of its own")
+            def test_own(self, backend):
+                not_proved("measure", "has no clock")
         """,
     )
     said = site.pytest("-q")
@@ -216,6 +220,7 @@ def test_the_summary_says_what_was_proved(site: Project) -> None:
         "proved: what every one promises, flat memory, idempotent, scan, scan_stored",
         "BROKEN: count",
         "delete: not declared: supports_delete is False",
+        "a promise of its own: not proved: the backend has no clock; override measure() to prove this",
         "override break_backend() and heal_backend() to prove this",
     ):
         assert line in said, said

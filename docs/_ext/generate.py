@@ -1,5 +1,6 @@
 # noqa: INP001 - found by its path, by Sphinx's conf.py and by the tests
-"""The generated parts of the documentation, as reStructuredText: settings, hooks, checks, losses, subcommands.
+"""The generated parts of the documentation, as reStructuredText: settings, hooks, checks, losses, promises,
+subcommands.
 
 In: littlebro's own tables and docstrings. Out: lines. Needs a configured Django and no Sphinx, so that the
 tests can read what a reader will see.
@@ -98,6 +99,16 @@ def loss_list() -> Iterator[str]:
         yield from (f"``{reason}``", f"   {_prose(text)}", "")
 
 
+def promises(contract: str) -> Iterator[str]:
+    """Yield what each test of a contract for strangers states."""
+    from littlebro.testing import contracts  # noqa: PLC0415 - needs pytest
+
+    suite = getattr(contracts, contract)
+    rooms = reversed(suite.__mro__)
+    for name in dict.fromkeys(name for room in rooms for name in vars(room) if name.startswith("test_")):
+        yield from (f"``{name}``", f"   {' '.join(getattr(suite, name).__doc__.split())}", "")
+
+
 def command(name: str) -> Iterator[str]:
     """Yield what a subcommand is for, and each of its arguments."""
     module = SUBCOMMANDS[name]
@@ -123,6 +134,7 @@ PRODUCERS: Final[Mapping[str, Callable[..., Iterator[str]]]] = {
     "hooks": hooks,
     "checks": check_list,
     "losses": loss_list,
+    "promises": promises,
     "command": command,
 }
 

@@ -18,5 +18,6 @@ class BackendContract(WritingPromises, ReadingPromises, OptionalPromises, LifePr
                 return Backend("default", str(self.folder / "events.db"), dict(Backend.option_defaults))
 
     A test of something that the backend does not declare, or that no hook lets the contract bring about, is
-    skipped with the reason; the summary after the run says what was proved. The hooks are those of `Hooks`.
+    skipped with the reason; the summary after the run says what was proved. `Hooks` has what else may be
+    overridden; so has the docs' page of contracts.
     """

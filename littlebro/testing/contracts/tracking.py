@@ -45,7 +45,7 @@ class TrackerContract(TrackerHooks):
             tracker = "acme_pigeon.Tracker"
 
     A test of something that the tracker does not declare is skipped with the reason; the summary after the
-    run says what was proved. The hooks are those of `TrackerHooks`.
+    run says what was proved. `TrackerHooks` has what else may be overridden; so has the docs' page of contracts.
     """
 
     def stored(self) -> list[str]:
