@@ -23,7 +23,7 @@ from django.core.signals import setting_changed
 
 from littlebro import conf
 from littlebro.analysis.scratch import Scratch, default_root
-from littlebro.exceptions import AnalysisError, AnalysisTimeout
+from littlebro.exceptions import AnalysisError, AnalysisTimeout, LakeError
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -56,15 +56,29 @@ class Session:
             # A limit of its own beside the watching thread's: that one may strike between two statements, and this
             # one is looked at only now and then.
             if self._end is not None:
-                self._cursor.execute(f"SET max_execution_time = {self._left()}")
+                left = max(1, min(int(self.left() * 1000), _LONGEST_MILLISECONDS))
+                self._cursor.execute(f"SET max_execution_time = {left}")
             return self._cursor.execute(sql, dict(parameters) if parameters else None).fetchall()
         except duckdb.InterruptException as error:
             raise self._timeout() from error
+        except duckdb.IOException as error:
+            raise LakeError(
+                f"A file went while it was read, or cannot be read; ask again: {str(error).splitlines()[0]}"
+            ) from error
         except duckdb.OutOfMemoryException as error:
             raise AnalysisError(
                 f"The question needs more memory than LITTLEBRO_ANALYSIS_MEMORY ({self.instance.key.memory})"
                 f" or more temporary disk than there is: {str(error).splitlines()[0]}"
             ) from error
+
+    def left(self) -> float:
+        """Return the seconds that are left; raises `AnalysisTimeout` when there are none."""
+        if self._end is None:
+            return threading.TIMEOUT_MAX
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise self._timeout()
+        return left
 
     def close(self) -> None:
         """Let go of the cursor."""
@@ -75,12 +89,6 @@ class Session:
     def immortal(self) -> None:
         """Keep the cursor from ever being destroyed: in a forked child that would hang."""
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._cursor))
-
-    def _left(self) -> int:
-        left = (self._end or 0) - time.monotonic()
-        if left <= 0:
-            raise self._timeout()
-        return max(1, min(int(left * 1000), _LONGEST_MILLISECONDS))
 
     def _watch(self) -> None:
         if not self._over.wait(self._allowed):
@@ -166,7 +174,9 @@ class Engine:
         if self._pid != os.getpid():
             self._forked()
         key = _key()
-        if self._instance is not None and self._instance.key != key:
+        if self._instance is not None and (
+            self._instance.key != key or not self._instance.scratch.is_there()
+        ):
             self._retire()
         if self._instance is None:
             self._instance = _Instance(key)

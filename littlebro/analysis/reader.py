@@ -1,27 +1,42 @@
 """What a report reads: the events of an alias as three relations, as fresh as the store itself.
 
-In: an alias, its collections. Out: a `Reader`, on whose session stand the views `events`, `links` and `people`.
+In: an alias, its collections. Out: a `Reader`, on whose session stand the views `events`, `links` and `people`: the
+lake, where there is one, and the tail. A lake that is damaged or behind is seen to first.
 """
+
+# ruff: noqa: S608 - names and numbers of our own; a collection holds no quote
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Final
 
 import msgspec
+from django.core.exceptions import ImproperlyConfigured
 from django.utils import timezone
 
 from littlebro import conf
 from littlebro.analysis.engine import Session, engine
-from littlebro.analysis.rows import EVENTS_FROM_LINES, line
+from littlebro.analysis.lake.manifest import Lake, Manifest, lake_of, store_of
+from littlebro.analysis.lake.sync import sync
+from littlebro.analysis.rows import COLUMNS
+from littlebro.analysis.tail import Tail, tail_of
 from littlebro.events.event import utc
-from littlebro.events.query import EventQuery
-from littlebro.exceptions import InvalidQuery
+from littlebro.exceptions import InvalidQuery, LakeError
+from littlebro.storage.base import BaseBackend
 from littlebro.storage.handler import backends
 
 __all__ = ["Reader", "open_reader"]
+
+_ATTEMPTS: Final = 3
+# Without a lake the tail may be this many times as long before a report says that it needs one.
+_WITHOUT_LAKE: Final = 10
+# Seconds after which the lake of a backend that keeps no order of storing is compared again when a report asks.
+_STALE: Final = 60.0
+_LINKS: Final = "anonymous_id, anon, user_id, person"
 
 
 class Reader(msgspec.Struct, frozen=True):
@@ -60,41 +75,80 @@ def open_reader(alias: str = "default", *, collections: tuple[str, ...] | None =
         if not isinstance(name, str) or not conf.COLLECTION.fullmatch(name):
             raise InvalidQuery(f"A collection is 1-64 of A-Z a-z 0-9 _ -, not {name!r:.80}.")
     with engine.session(conf.setting("LITTLEBRO_ANALYSIS_SECONDS")) as session:
+        yield _open(session, alias, wanted)
+
+
+def _open(session: Session, alias: str, collections: tuple[str, ...]) -> Reader:
+    lake, backend = lake_of(alias), backends[alias]
+    limit = int(conf.setting("LITTLEBRO_ANALYSIS_TAIL_EVENTS"))
+    for _ in range(_ATTEMPTS):
+        manifest = _present(lake, backend, session)
         as_of = utc(timezone.now())
-        version = _load(session, alias)
-        _make_views(session, wanted)
-        yield Reader(alias, as_of, version, wanted, session)
+        whole = not backend.supports_scan_stored  # then the tail is all of the store, or nothing
+        if whole and manifest is not None and manifest.rows > limit:
+            as_of = datetime.fromtimestamp(manifest.synced_at, UTC)
+        elif whole:
+            manifest = None
+        tail = tail_of(session, lake.alias if lake else alias, lake, manifest)
+        with tail.lock:
+            if whole and manifest is not None:
+                tail.leave_empty(session)
+                done = True
+            else:
+                done = tail.refresh(session, backend, limit if lake else limit * _WITHOUT_LAKE)
+            if done:
+                session.rows("BEGIN TRANSACTION")
+                _make_views(session, collections, tail)
+                return Reader(alias, as_of, f"{tail.state}/{tail.version}", collections, session)
+        if lake is None:
+            raise ImproperlyConfigured(
+                f"LITTLEBRO_LAKE is not set, and the store of {alias!r} has more than {limit * _WITHOUT_LAKE:,} events"
+                " (ten times LITTLEBRO_ANALYSIS_TAIL_EVENTS): reports need a folder for a columnar copy of them."
+            )
+        _bring_up_to_date(alias, session)
+    raise LakeError(
+        f"The lake of {alias!r} does not keep up with what is stored; `littlebro sync` tells more."
+    )
 
 
-def _load(session: Session, alias: str) -> str:
-    """Read the whole store into a temporary table."""
-    path = session.instance.scratch.file(".jsonl")
-    last = b""
-    n = 0
-    try:
-        with path.open("wb") as lines:
-            for event in backends[alias].scan(EventQuery()):
-                last = line(event)
-                n += 1
-                lines.write(last)
-        session.rows(f"CREATE TEMP TABLE stored AS {EVENTS_FROM_LINES}", {"path": str(path)})
-    finally:
-        path.unlink(missing_ok=True)
-    return f"{n}:{hash(last)}"
+def _present(lake: Lake | None, backend: BaseBackend, session: Session) -> Manifest | None:
+    """Return the state of the lake, mended where files of it are missing or cut short."""
+    manifest = lake.load() if lake else None
+    if lake is None or manifest is None:
+        return None
+    if manifest.store != store_of(lake.alias):
+        return None
+    stale = not backend.supports_scan_stored and time.time() - manifest.synced_at > _STALE
+    if stale or lake.damaged(manifest):
+        _bring_up_to_date(lake.alias, session)
+        manifest = lake.load()
+        if manifest is None or lake.damaged(manifest):
+            raise LakeError(f"The lake of {lake.alias!r} is damaged and could not be mended; ask again.")
+    return manifest
 
 
-def _make_views(session: Session, collections: tuple[str, ...]) -> None:
+def _bring_up_to_date(alias: str, session: Session) -> None:
+    """Sync within the time that the question has; raises `Busy` where somebody else is not done by then."""
+    seconds = session.left()
+    sync(alias, wait=seconds, seconds=seconds, verify=False)
+
+
+def _make_views(session: Session, collections: tuple[str, ...], tail: Tail) -> None:
     listed = ", ".join(f"'{name}'" for name in collections)  # a collection holds no quote
     chosen = f"collection IN ({listed})" if listed else "false"
-    session.rows(f"CREATE TEMP VIEW events AS SELECT * FROM stored WHERE {chosen}")  # noqa: S608 - ours
-    session.rows(
-        "CREATE TEMP VIEW links AS"
-        " SELECT anonymous_id, md5_number_lower('a' || anonymous_id) AS anon, user_id,"
-        " md5_number_lower('u' || user_id) AS person FROM ("
-        "  SELECT anonymous_id, arg_min(user_id, (ts, id, collection)) AS user_id FROM stored"
-        "  WHERE anonymous_id IS NOT NULL AND user_id IS NOT NULL GROUP BY anonymous_id)"
-    )
+    columns = ", ".join(COLUMNS)
+    parts = [part for part in (tail.lake_events(), tail.table) if part is not None]
+    events = " UNION ALL ".join(f"SELECT {columns} FROM {part} WHERE {chosen}" for part in parts)
+    session.rows(f"CREATE TEMP VIEW events AS {events}")
+    links = f"SELECT {_LINKS} FROM {tail.links}"
+    if (lake_links := tail.lake_links()) is not None:
+        links += (
+            f" UNION ALL SELECT {_LINKS} FROM {lake_links}"
+            f" WHERE anonymous_id NOT IN (SELECT anonymous_id FROM {tail.links})"
+        )
+    session.rows(f"CREATE TEMP VIEW links AS {links}")
+    # The keys of users and of anonymous people are never the same, so that an event with a user finds no link.
     session.rows(
         "CREATE TEMP VIEW people AS SELECT e.*, coalesce(l.person, e.who) AS person"
-        " FROM events e LEFT JOIN links l ON e.user_id IS NULL AND l.anon = e.who"
+        " FROM events e LEFT JOIN links l ON l.anon = e.who"
     )

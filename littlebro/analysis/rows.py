@@ -1,31 +1,69 @@
-"""The one form of an event as a row: columns, and how JSON lines become them.
+"""The one form of an event as a row: its columns, and how what a backend gives becomes them.
 
-In: events. Out: lines, and the SQL that reads them. Parameters and context stay JSON text, character for character.
+In: events as JSON lines, or rows as CSV from a backend that copies them out. Out: SQL that reads them. Parameters and
+context stay JSON text.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from littlebro.conf import setting
 from littlebro.events.event import Event, encode
 
-__all__ = ["COLUMNS", "EVENTS_FROM_LINES", "WHO", "line"]
+__all__ = ["COLUMNS", "DAY", "first_users", "from_csv", "from_lines", "line"]
 
 COLUMNS: Final = (
     "id", "collection", "name", "ts", "received", "user_id", "anonymous_id", "who", "params", "context",
 )  # fmt: skip
 
-WHO: Final = (
-    "CASE WHEN user_id IS NOT NULL THEN md5_number_lower('u' || user_id)"
-    " WHEN anonymous_id IS NOT NULL THEN md5_number_lower('a' || anonymous_id) END"
+# Whole days since 1970-01-01, UTC, of the column ts.
+DAY: Final = "(make_timestamp(ts)::DATE - DATE '1970-01-01')"
+
+# The columns of links, of a relation that has a first user a row; and such a relation, of events or of links.
+_LINKS: Final = (
+    "anonymous_id, md5_number_lower('a' || anonymous_id) AS anon, first.user_id AS user_id,"
+    " md5_number_lower('u' || first.user_id) AS person, first.ts AS ts, first.id AS id, first.collection AS collection"
+)
+_FIRST: Final = (
+    "SELECT anonymous_id, min({{'ts': ts, 'id': id, 'collection': collection, 'user_id': user_id}}) AS first"
+    " FROM {source} WHERE anonymous_id IS NOT NULL AND user_id IS NOT NULL GROUP BY anonymous_id"
 )
 
-EVENTS_FROM_LINES: Final = f"""
+_WHO: Final = (
+    "CASE WHEN user_id IS NOT NULL THEN md5_number_lower('u' || user_id)"
+    " WHEN anonymous_id IS NOT NULL THEN md5_number_lower('a' || anonymous_id) END AS who"
+)
+_SELECT: Final = f"""
 SELECT id, collection, name, epoch_us("timestamp") AS ts, epoch_us(received_at) AS received, user_id, anonymous_id,
-    {WHO} AS who, params::VARCHAR AS params, context::VARCHAR AS context
-FROM read_json($path, format = 'newline_delimited', compression = 'none', columns = {{
-    id: 'VARCHAR', name: 'VARCHAR', "timestamp": 'TIMESTAMP', received_at: 'TIMESTAMP', params: 'JSON',
-    context: 'JSON', user_id: 'VARCHAR', anonymous_id: 'VARCHAR', collection: 'VARCHAR'}})"""  # noqa: S608 - ours
+    {_WHO}, params::VARCHAR AS params, context::VARCHAR AS context"""
+
+# DuckDB's own limit for one line; beyond it an event needs more memory on its way in.
+_LINE: Final = 16 * 1024**2
+
+
+def first_users(source: str) -> str:
+    """Return SQL of the links in `source`, a relation of events or of links: for each anonymous id its first user."""
+    return f"SELECT {_LINKS} FROM ({_FIRST.format(source=source)})"  # noqa: S608 - ours
+
+
+def from_lines(path: str) -> str:
+    """Return SQL that reads a file of `line`s. A line that is none fails the whole statement."""
+    largest = max(_LINE, 4 * int(setting("LITTLEBRO_MAX_EVENT_BYTES")))
+    return f"""{_SELECT} FROM read_json('{path}', format = 'newline_delimited', compression = 'none',
+        maximum_object_size = {largest}, columns = {{
+        id: 'VARCHAR', name: 'VARCHAR', "timestamp": 'TIMESTAMP', received_at: 'TIMESTAMP', params: 'JSON',
+        context: 'JSON', user_id: 'VARCHAR', anonymous_id: 'VARCHAR', collection: 'VARCHAR'}})"""
+
+
+def from_csv(path: str) -> str:
+    """Return SQL that reads a file of rows as `BaseBackend.copy_stored` writes them."""
+    largest = max(2 * 1024**2, 4 * int(setting("LITTLEBRO_MAX_EVENT_BYTES")))
+    return f"""{_SELECT} FROM read_csv('{path}', auto_detect = false, header = false, delim = ',', quote = '"',
+        escape = '"', nullstr = '', new_line = '\\n', max_line_size = {largest}, columns = {{
+        'id': 'VARCHAR', 'collection': 'VARCHAR', 'name': 'VARCHAR', 'timestamp': 'TIMESTAMP',
+        'received_at': 'TIMESTAMP', 'user_id': 'VARCHAR', 'anonymous_id': 'VARCHAR', 'params': 'VARCHAR',
+        'context': 'VARCHAR'}})"""
 
 
 def line(event: Event) -> bytes:

@@ -33,6 +33,10 @@ class Scratch:
         self._lock = locks.hold(new / _LOCK, os.O_RDWR | os.O_CREAT)
         self.path = new.rename(root / new.name[1:])
 
+    def is_there(self) -> bool:
+        """Return whether the folder still exists: somebody may have deleted it."""
+        return self.path.is_dir()
+
     def file(self, suffix: str) -> Path:
         """Return the path of a file that does not exist yet."""
         return self.path / f"{secrets.token_hex(8)}{suffix}"

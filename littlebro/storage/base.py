@@ -6,7 +6,7 @@ nothing of trackers, journals or settings; the core does filters and paging wher
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, ClassVar, Final, NoReturn, TypeVar
 
@@ -57,6 +57,11 @@ class BaseBackend:
     set_up_by_migrate: ClassVar[bool] = False
     """Whether ``manage.py migrate`` makes all that `setup` makes (False: `setup` is called after it)."""
 
+    @property
+    def supports_copy_stored(self) -> bool:
+        """Whether `copy_stored` is there, a quick way out for many events; it may depend on the store's server."""
+        return False
+
     def __init__(self, alias: str, location: str | None, options: Mapping[str, Any]) -> None:
         """Keep the configuration; `options` holds every key of `option_defaults`."""
         self.alias = alias
@@ -98,6 +103,18 @@ class BaseBackend:
         that might still be overtaken by an earlier one, so that going on from the last position misses none.
         """
         self._refuse("scan_stored", "be read in order of storing")
+
+    def copy_stored(
+        self, after: str | None, limit: int, recent: int, write: Callable[[bytes], object]
+    ) -> Sequence[str]:
+        """Write the next events in the order of storing as CSV rows (property `supports_copy_stored`).
+
+        They are those that `scan_stored` would yield, up to `limit` of them. A row (RFC 4180, ended by a line feed,
+        without a header; NULL is nothing between two commas) holds id, collection, name, timestamp and received_at as
+        ``2026-01-31 23:59:59.123456`` in UTC, user_id, anonymous_id, params and context as JSON. `write` takes any
+        number of whole or broken rows at a time. Returns the positions of the last `recent` events, in order.
+        """
+        self._refuse("copy_stored", "copy its rows out")
 
     def setup(self) -> None:
         """Make what the store needs before its first event: tables, indexes. Harmless if run again."""

@@ -1,0 +1,95 @@
+"""What a backend gives, on its way in: some events at a time, from its order of storing into a temporary table.
+
+In: a backend and a position. Out: a `Chunk`, whose events are in the session's table `staged`. A backend that can copy
+its rows out does so; any other is read event by event. The file in between is gone when the call is over.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from littlebro.analysis.engine import Session
+from littlebro.analysis.rows import from_csv, from_lines, line
+from littlebro.events.event import Event
+from littlebro.storage.base import BaseBackend
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["OVERLAP", "Chunk", "stage", "stage_events"]
+
+# Events that are read again by the next sync, in case one of them was overtaken by others.
+OVERLAP: Final = 1_000
+_BLOCK: Final = 1 << 20
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    """Some events: how many, and the positions of the last `OVERLAP` of them, in order."""
+
+    events: int
+    positions: Sequence[str] = ()
+
+
+def stage(session: Session, backend: BaseBackend, after: str | None, limit: int) -> Chunk:
+    """Put up to `limit` events that were stored behind `after` into the table `staged`; fewer are the last."""
+    with _file(session) as path:
+        if backend.supports_copy_stored:
+            positions = _copied(backend, after, limit, path)
+            session.rows(f"CREATE OR REPLACE TEMP TABLE staged AS {from_csv(str(path))}")
+            return Chunk(_count(session), positions)
+        recent: deque[str] = deque(maxlen=OVERLAP)
+        _write(_events_of(backend, after, limit, recent), path)
+        session.rows(f"CREATE OR REPLACE TEMP TABLE staged AS {from_lines(str(path))}")
+    return Chunk(_count(session), tuple(recent))
+
+
+def stage_events(session: Session, events: Iterable[Event], table: str = "staged") -> int:
+    """Put `events` into a temporary table; return how many they were."""
+    with _file(session) as path:
+        _write(events, path)
+        session.rows(f"CREATE OR REPLACE TEMP TABLE {table} AS {from_lines(str(path))}")
+    return _count(session, table)
+
+
+@contextmanager
+def _file(session: Session) -> Iterator[Path]:
+    path = session.instance.scratch.file(".rows")
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _copied(backend: BaseBackend, after: str | None, limit: int, path: Path) -> Sequence[str]:
+    with path.open("wb", buffering=_BLOCK) as file:
+        return backend.copy_stored(after, limit, OVERLAP, file.write)
+
+
+def _events_of(backend: BaseBackend, after: str | None, limit: int, recent: deque[str]) -> Iterator[Event]:
+    for position, event in islice(backend.scan_stored(after), limit):
+        recent.append(position)
+        yield event
+
+
+def _write(events: Iterable[Event], path: Path) -> None:
+    with path.open("wb", buffering=_BLOCK) as file:
+        for event in events:
+            file.write(line(event))
+
+
+def _count(session: Session, table: str = "staged") -> int:
+    """Return how many rows there are; one that has no id or time was no event."""
+    n, wrong = session.rows(
+        f"SELECT count(*), count(*) FILTER (id IS NULL OR ts IS NULL OR collection IS NULL OR params IS NULL)"  # noqa: S608
+        f" FROM {table}"
+    )[0]
+    if wrong:
+        raise ValueError(f"{wrong} of {n} rows that the backend gave are no events.")
+    return int(n)

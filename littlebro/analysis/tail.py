@@ -1,0 +1,188 @@
+"""The events that are not in the lake yet, in memory: read in the order of storing, and kept for the next question.
+
+In: a backend, and the state of the lake. Out: a table of the engine's with the events, and one with their links. Where
+there is no lake, the tail is all of the store. It lives and dies with the engine's instance; what it holds is looked
+at again each time, since a store may lose events or be another one.
+"""
+
+# ruff: noqa: S608 - names and numbers of our own
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator
+from itertools import islice
+from typing import Final
+
+from littlebro.analysis.engine import Session
+from littlebro.analysis.lake.intake import stage_events
+from littlebro.analysis.lake.manifest import Lake, Manifest
+from littlebro.analysis.lake.write import pending_links, read_files, read_links
+from littlebro.analysis.rows import DAY, first_users
+from littlebro.events.event import Event
+from littlebro.events.query import EventQuery
+from littlebro.storage.base import BaseBackend
+
+__all__ = ["Tail", "tail_of"]
+
+_RECENT: Final = 200  # events that are looked at again
+_numbers = itertools.count(1)
+_guard = threading.Lock()
+_LINK_KEY: Final = "anonymous_id, user_id, ts, id, collection"
+
+
+def tail_of(session: Session, alias: str, lake: Lake | None, manifest: Manifest | None) -> Tail:
+    """Return the tail that belongs to this state of the lake; that of an earlier state is let go."""
+    state = manifest.version if manifest else ""
+    with _guard:
+        kept = session.instance.kept.get(("tail", alias))
+        if isinstance(kept, Tail) and kept.state == state:
+            return kept
+        tail = Tail(state, lake, manifest)
+        session.instance.kept["tail", alias] = tail
+    if isinstance(kept, Tail):
+        with kept.lock:
+            kept.drop(session)
+    return tail
+
+
+class Tail:
+    """What is in the store and not in the lake, as the tables `table` and `links`.
+
+    Refresh it with its lock held, and open a transaction before the lock is let go: then one question sees one state.
+    """
+
+    def __init__(self, state: str, lake: Lake | None, manifest: Manifest | None) -> None:
+        self.lock = threading.Lock()
+        self.state = state
+        self.rows = 0
+        self.changes = 0
+        number = next(_numbers)
+        self.table = f"memory.main.tail_{number}"
+        self.links = f"memory.main.tail_links_{number}"
+        self._lake = lake
+        self._manifest = manifest if manifest is not None and manifest.files else None
+        self._base = manifest.position if manifest else None
+        self._made = False
+        self._forget()
+
+    @property
+    def version(self) -> str:
+        """Return a text that is another one for each content."""
+        return f"{self.table.rpartition('_')[2]}.{self.changes}"
+
+    def refresh(self, session: Session, backend: BaseBackend, limit: int) -> bool:
+        """Take in what was stored since; return False, in no certain state, where there is more than `limit`."""
+        if not backend.supports_scan_stored:
+            return self._read_whole(session, backend, limit)
+        before = self._count(backend)
+        news = self._news(backend, limit) if self._made else None
+        if news is None or not self._is_complete(backend, before, len(news)):
+            self.drop(session)
+            self._forget()
+            news = self._news(backend, limit) or []
+            if len(news) <= limit and not self._is_complete(backend, before, len(news)):
+                # Somebody's transaction is open, so that not all can be read in the order of storing.
+                return self._read_whole(session, backend, limit)
+        if self.rows + len(news) > limit:
+            return False
+        if news or not self._made:
+            self._add(session, (event for _, event in news))
+            self._remember(news)
+        return True
+
+    def leave_empty(self, session: Session) -> None:
+        """Hold nothing: the lake alone is read."""
+        if not self._made:
+            self._add(session, iter(()))
+
+    def drop(self, session: Session) -> None:
+        """Let go of the tables."""
+        if self._made:
+            session.rows(f"DROP TABLE IF EXISTS {self.table}")
+            session.rows(f"DROP TABLE IF EXISTS {self.links}")
+        self._made = False
+        self.rows = 0
+
+    def _forget(self) -> None:
+        self._before = self._base
+        self._recent: list[tuple[str, str, str]] = []
+
+    def _remember(self, news: list[tuple[str, Event]]) -> None:
+        self._recent += [(position, event.collection, event.id) for position, event in news]
+        surplus = len(self._recent) - _RECENT
+        if surplus > 0:
+            self._before = self._recent[surplus - 1][0]
+            del self._recent[:surplus]
+
+    def _news(self, backend: BaseBackend, limit: int) -> list[tuple[str, Event]] | None:
+        """Return what was stored since, up to one more than `limit` allows; None where what was there is not."""
+        found = backend.scan_stored(self._before)
+        for known in self._recent:
+            position, event = next(found, ("", None))
+            if event is None or known != (position, event.collection, event.id):
+                return None
+        return list(islice(found, max(0, limit - self.rows) + 1))
+
+    def _count(self, backend: BaseBackend) -> int:
+        """Return how many events there are, where the tail is all of the store and counting is cheap."""
+        return backend.count(EventQuery()) if self._manifest is None and backend.supports_count else -1
+
+    def _is_complete(self, backend: BaseBackend, before: int, news: int) -> bool:
+        """Return whether the tail is what the store holds; events may have come or gone while it was read."""
+        if before < 0:
+            return True
+        here = self.rows + news
+        return before == here or before < here <= self._count(backend)
+
+    def _read_whole(self, session: Session, backend: BaseBackend, limit: int) -> bool:
+        self.drop(session)
+        self._forget()
+        events = list(islice(backend.scan(EventQuery()), limit + 1))
+        if len(events) > limit:
+            return False
+        self._add(session, iter(events))
+        self._recent = [("", "", "")]  # no place in the order of storing: next time all is read again
+        return True
+
+    def _add(self, session: Session, events: Iterator[Event]) -> None:
+        stage_events(session, events, "arrived")
+        if self._manifest is not None and self._manifest.ahead:
+            self._drop_known(session, self._manifest)
+        if not self._made:
+            session.rows(f"CREATE TABLE {self.table} AS FROM arrived LIMIT 0")
+            self._made = True
+        self.rows += session.rows(f"INSERT INTO {self.table} FROM arrived")[0][0]
+        self.changes += 1
+        source = f"SELECT {_LINK_KEY} FROM {self.table}"
+        if (lake_links := self.lake_links()) is not None:
+            source += (
+                f" UNION ALL SELECT {_LINK_KEY} FROM {lake_links} WHERE anonymous_id IN"
+                f" (SELECT anonymous_id FROM {self.table} WHERE user_id IS NOT NULL)"
+            )
+        session.rows(f"CREATE OR REPLACE TABLE {self.links} AS {first_users(f'({source})')}")
+
+    def _drop_known(self, session: Session, manifest: Manifest) -> None:
+        """Take out what the lake has got already, by being mended."""
+        days = {(row[0], row[1]) for row in session.rows(f"SELECT DISTINCT collection, {DAY} FROM arrived")}
+        files = [file for file in manifest.files if (file.collection, file.day) in days]
+        if files and self._lake is not None:
+            known = f"SELECT collection, id FROM {read_files(self._lake, files)}"
+            session.rows(f"DELETE FROM arrived WHERE (collection, id) IN ({known})")
+
+    def lake_events(self) -> str | None:
+        """Return SQL of a relation with the events of the lake, None where there are none."""
+        if self._manifest is None or self._lake is None:
+            return None
+        return read_files(self._lake, self._manifest.files)
+
+    def lake_links(self) -> str | None:
+        """Return SQL of a relation with the links of the lake, None where there are none."""
+        if self._manifest is None or self._lake is None:
+            return None
+        pending = pending_links(self._manifest)
+        merged = [self._manifest.merged] if self._manifest.merged else []
+        if not pending:
+            return read_links(self._lake, merged) if merged else None
+        return f"({first_users(read_links(self._lake, [*merged, *pending]))})"
