@@ -4,8 +4,12 @@ In: the broker's URL and Celery's settings. Out: workers and programs as child p
 and the verdict that the world gives.
 """
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +17,11 @@ from typing import Any
 from tests.faults.harness import World, wait_until
 
 __all__ = ["Site", "children_of"]
+
+# Seconds: without a move for so long, what is missing is taken for lost; a worker's longest pause is ten.
+_STILL = 30.0
+# Kombu looks for what is overdue when a worker starts, and then but every hundred seconds.
+_OVERDUE = 5.0
 
 
 class Site(World):
@@ -28,6 +37,7 @@ class Site(World):
         **more: Any,
     ) -> None:
         self.broker = broker
+        self.running: list[subprocess.Popen[str]] = []  # the workers that this trial started
         self.celery = {"CELERY_BROKER_URL": broker, **(celery or {})}
         super().__init__(folder, database, backend={"TRACKER": "celery", **(backend or {})}, **more)
         self.delete_queues()
@@ -45,6 +55,7 @@ class Site(World):
         words = ["worker", "--without-gossip", "--without-mingle", "--loglevel=INFO", f"--pool={pool}"]
         many = "1" if pool in {"solo", "prefork"} else "4"
         child = self.celery_program(*words, f"--concurrency={many}", *options, **environment)
+        self.running.append(child)
         wait_until(lambda: self.log().count(" ready.") > ready or child.poll() is not None, 30, "a worker")
         return child
 
@@ -64,11 +75,69 @@ class Site(World):
         """
         worker.terminate()
         assert worker.wait(45) == 0, self.errors()
+        self.running.remove(worker)
 
-    def log(self) -> str:
-        """Return what the children wrote to standard error."""
-        path = self.folder / "errors"
-        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    def kill(self, worker: "subprocess.Popen[str]") -> None:
+        """End all processes of a worker with SIGKILL."""
+        if worker.poll() is None:
+            for pid in [worker.pid, *children_of(worker.pid)]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            worker.wait()
+        self.running.remove(worker)
+
+    def workers(self) -> list[int]:
+        """Return the processes of all workers that run."""
+        found = [worker.pid for worker in self.running if worker.poll() is None]
+        return found + [child for pid in found for child in children_of(pid)]
+
+    def settle(self, seconds: float) -> dict[str, Any]:
+        """Publish what lies in the journal, and let a worker store it; return what `upkeep` counted.
+
+        A worker is started if none is alive. Ends early when all is stored, or when nothing moves any more.
+        """
+        end = time.monotonic() + seconds
+        while (done := self.upkeep())["left"] and time.monotonic() < end:
+            time.sleep(0.5)
+        seen, since = -1, time.monotonic()
+        while (now := time.monotonic()) < end:
+            if not self.workers():
+                self.worker(pool="prefork")
+            if self.is_quiet() and not set(self.accepted()) - set(self.stored()):
+                time.sleep(1)  # counts may be on their way still
+                break
+            stored = len(self.stored())
+            if stored != seen:
+                seen, since = stored, now
+            elif now > since + _STILL:
+                break
+            elif self._is_overdue() and now > since + _OVERDUE:
+                self.kill(self.running[-1])
+            time.sleep(0.5)
+        return done
+
+    def is_quiet(self) -> bool:
+        """Return whether no batch waits, nor, as far as the broker says, is at a worker."""
+        return not self.waiting() and not self._held()
+
+    def _held(self) -> int:
+        from kombu import Connection
+
+        if not self.broker.startswith("redis"):
+            return 0
+        with Connection(self.broker) as link:
+            return int(link.default_channel.client.hlen("unacked"))
+
+    def _is_overdue(self) -> bool:
+        """Return whether Redis may hold what a killed worker had: a worker that starts gets it."""
+        patience = self.celery.get("CELERY_BROKER_TRANSPORT_OPTIONS", {}).get("visibility_timeout", 3600)
+        return patience < _OVERDUE and bool(self._held())
+
+    def close(self) -> None:
+        """End every child that still runs, the pools of workers too."""
+        for worker in list(self.running):
+            self.kill(worker)
+        super().close()
 
     def until_stored(self, n: int, seconds: float = 30.0) -> None:
         """Wait until `n` events are in the table."""
@@ -81,7 +150,11 @@ class Site(World):
         with Connection(self.broker) as link:
             if self.broker.startswith("redis"):
                 return int(link.default_channel.client.llen(queue))
-            return int(link.default_channel.queue_declare(queue, passive=True).message_count)
+            from amqp.exceptions import NotFound
+
+            with contextlib.suppress(NotFound):
+                return int(link.default_channel.queue_declare(queue, passive=True).message_count)
+            return 0
 
     def delete_queues(self) -> None:
         """Delete the queues, and what of earlier trials is in them."""

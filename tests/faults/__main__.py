@@ -1,149 +1,143 @@
-"""Measure what callers feel of each outage: `python -m tests.faults [--seconds 20]`.
+"""The whole table of faults, with real processes: `python -m tests.faults [--seconds 3] [--only TEXT]`.
 
-Prints a table, one row an outage, each held against a control run without a fault in the same command. Ends
-with 0 if every row passes: nothing lost, nothing doubled, all that was refused counted, nothing raised, 99.9 % of
-calls under 10 ms, and the longest at most 10 ms above the longest of the control run.
+Prints a row for each fault on each path, outages beside a control run without a fault in the same command. Ends with
+0 if every row holds: nothing lost, nothing doubled, what was refused counted to the last event, 99.9 % of calls under
+10 ms, and the longest at most 10 ms above the longest of the control run, memory flat. Where a broker forgets what it
+has confirmed, the row shows that events are lost, and that a worker had warned of it.
 """
 
 import argparse
-import contextlib
 import shutil
+import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
-from functools import partial
+import traceback
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from tests.faults import trial
-from tests.faults.harness import World, empty_database, table
-from tests.faults.outages import FOLDER_OUTAGES, Database, Disk, locked_table
+from tests.faults import backlog, trial
+from tests.faults.felt import CONTROL, Felt, felt
+from tests.faults.harness import table
+from tests.faults.rows import HEADS, Row, of_story, of_trial, rst
+from tests.faults.stage import CELERY, PATHS, Stage
+from tests.faults.stories import Story, stories
 from tests.servers import UnavailableError
+from tests.services import SERVICES, _install
 
-_SLOW = 10.0  # ms
 _AFTER = 3.0  # seconds
-_HEADS = (
-    "outage",
-    "calls",
-    "refused",
-    "counted",
-    "lost",
-    "doubled",
-    "99.9% ms",
-    "longest ms",
-    "memory MB",
-    "",
-)
+_KINDS = ("postgresql", "redis", "rabbitmq")
 
 
-class Case(NamedTuple):
-    """An outage by name, the control run that it belongs to, and how to make its world and itself."""
-
-    name: str
-    control: str
-    world: Callable[[Path], World]
-    outage: Callable[[World], AbstractContextManager[None]]
-    size: int = 0
-
-
-def _nothing(_world: World) -> AbstractContextManager[None]:
-    return contextlib.nullcontext()
-
-
-def cases(folder: Path, stack: ExitStack) -> Iterator[Case]:
-    """Yield control runs and outages, each control first; say which cannot be had here."""
-    template = empty_database(folder / "empty.sqlite3")
-    sqlite = partial(World, database=template)
-    yield Case("control (SQLite)", "", sqlite, _nothing)
-    yield Case("table locked", "control (SQLite)", sqlite, locked_table)
-    for name, outage in FOLDER_OUTAGES.items():
-        yield Case(name, "control (SQLite)", _with_folder(sqlite), _on_folder(outage))
+def perform(
+    case: Felt | Story,
+    stage: Stage,
+    place: Path,
+    *,
+    seconds: float | None = None,
+    gap: float = 0.001,
+    control: Row | None = None,
+) -> Row:
+    """Do one trial in a folder of its own; return its row, and say at once what is broken."""
     try:
-        disk = Disk(folder / "disk", "4m")
-    except UnavailableError as error:
-        print(f"no full disk: {error}", file=sys.stderr)
-    else:
-        stack.callback(disk.close)
-        on_disk = partial(World, database=template, journal=folder / "disk" / "journal")
-        yield Case("disk full", "control (SQLite)", on_disk, lambda _world: disk.full(), 300)
-    try:
-        database = Database(folder)
-    except UnavailableError as error:
-        print(f"no outages of PostgreSQL: {error}", file=sys.stderr)
-        return
-    stack.callback(database.close)
-    yield Case("control (PostgreSQL)", "", lambda place: World(place, database.fresh()), _nothing)
-    for name, away in database.outages.items():
-        yield Case(
-            name,
-            "control (PostgreSQL)",
-            lambda place: World(place, database.fresh()),
-            lambda _world, away=away: away(),  # type: ignore[misc]
+        if isinstance(case, Story):
+            world = case.tell(place)
+            return of_story(case, world)
+        world = case.world(place)
+        seen = trial.run(
+            world,
+            case.outage(world),
+            during=case.seconds if seconds is None else seconds,
+            after=_AFTER if seconds is None else min(_AFTER, seconds),
+            gap=gap,
+            size=case.size,
+            early=case.early,
         )
+        return of_trial(case, seen, control, world.log())
+    except UnavailableError as error:
+        return Row(case.fault, case.path, broken=[str(error)])
+    except Exception:
+        return Row(case.fault, case.path, broken=[traceback.format_exc()])
+    finally:
+        stage.clear()
 
 
-def _with_folder(make: Callable[[Path], World]) -> Callable[[Path], World]:
-    def made(place: Path) -> World:
-        world = make(place)
-        (world.journal / "default").mkdir(parents=True)
-        return world
-
-    return made
-
-
-def _on_folder(
-    outage: Callable[[Path], AbstractContextManager[None]],
-) -> Callable[[World], AbstractContextManager[None]]:
-    return lambda world: outage(world.journal)
+def _provide() -> None:
+    """Install the servers that this machine lacks, where that can be done; trials without theirs fail."""
+    lacking = [service for service in (SERVICES[name]() for name in _KINDS) if not service.find()]
+    reason = _install(lacking) if lacking else None
+    if reason:
+        print(reason, file=sys.stderr)
 
 
-def _passes(seen: trial.Trial, control: trial.Trial | None) -> bool:
-    quick = seen.p999 < _SLOW and (control is None or seen.longest <= control.longest + 10)
-    return seen.exact() and quick and (control is not None or not seen.refused)
+def _chosen(stage: Stage, only: Sequence[str]) -> Iterator[Felt | Story]:
+    """Yield the trials whose fault or path holds each of the texts; controls where their path has any."""
+    outages = list(felt(stage))
+    for path in PATHS:
+        wanted = [case for case in [*outages, *stories(stage)] if case.path == path and _holds(case, only)]
+        if any(isinstance(case, Felt) for case in wanted):
+            yield from (case for case in outages if case.path == path and case.fault == CONTROL)
+        yield from (case for case in wanted if case.fault != CONTROL)
 
 
-def _row(name: str, seen: trial.Trial, control: trial.Trial | None) -> list[Any]:
-    verdict = seen.verdict
-    return [
-        name, seen.calls, seen.refused, verdict.counted + seen.unwritten, verdict.lost, verdict.duplicated,
-        f"{seen.p999:.2f}", f"{seen.longest:.1f}", f"{seen.grown:.1f}", "PASS" if _passes(seen, control) else "FAIL",
-    ]  # fmt: skip
+def _holds(case: Felt | Story, only: Sequence[str]) -> bool:
+    return all(text.lower() in f"{case.fault} | {case.path}".lower() for text in only)
+
+
+def run(folder: Path, options: argparse.Namespace) -> Iterator[Row]:
+    """Yield a row for each trial that is asked for."""
+    controls: dict[str, Row] = {}
+    with Stage(folder) as stage:
+        for number, case in enumerate(_chosen(stage, options.only)):
+            print(f"{case.fault} | {case.path} ...", file=sys.stderr, flush=True)
+            place = folder / f"trial-{number}"
+            row = perform(
+                case, place, seconds=options.seconds, gap=options.gap, control=controls.get(case.path)
+            )
+            if case.fault == CONTROL:
+                controls[case.path] = row
+            yield row
+            if not row.broken:
+                shutil.rmtree(place, ignore_errors=True)
+        if all(text.lower() in "backlog" for text in options.only):
+            for path in CELERY:
+                print(f"backlog | {path} ...", file=sys.stderr, flush=True)
+                yield backlog.run(stage, path, folder / f"backlog-{CELERY.index(path)}", options.backlog)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run every case; return 0 if all pass."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.faults", description="What callers feel of outages."
-    )
+    """Run every trial; return 0 if all rows hold."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description="The whole table of faults.")
     parser.add_argument(
-        "--seconds", type=float, default=20.0, help="how long each outage lasts (default: 20)"
+        "--seconds", type=float, help="how long each outage lasts (default: 20, a store's 60)"
     )
     parser.add_argument("--gap", type=float, default=0.001, help="seconds between two calls (default: 0.001)")
-    parser.add_argument("--only", default="", help="only outages whose name holds this text")
+    parser.add_argument(
+        "--backlog", type=int, default=1_000_000, help="events of the backlog (default: 1000000)"
+    )
+    parser.add_argument("--only", action="append", default=[], metavar="TEXT",
+                        help="rows whose fault or path holds this text; again: and this one")  # fmt: skip
+    parser.add_argument("--write", type=Path, help="write the table into this file, for the documentation")
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # servers and mounts are to be ended in order
+    _provide()
     folder = Path(tempfile.mkdtemp(prefix="littlebro-faults-"))
-    seen: dict[str, trial.Trial] = {}
     rows = []
-    with ExitStack() as stack:
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        for number, case in enumerate(cases(folder, stack)):
-            if case.control and options.only not in case.name:
-                continue
-            world = case.world(folder / f"world-{number}")
-            stack.callback(world.close)
-            print(f"{case.name} ...", file=sys.stderr, flush=True)
-            seen[case.name] = one = trial.run(
-                world,
-                case.outage(world),
-                during=options.seconds,
-                after=_AFTER,
-                gap=options.gap,
-                size=case.size,
+    try:
+        for row in run(folder, options):
+            rows.append(row)
+            print(
+                f"    {row.verdict} {row.cells()[2:-1]}",
+                *row.broken,
+                sep="\n    ",
+                file=sys.stderr,
+                flush=True,
             )
-            rows.append(_row(case.name, one, seen.get(case.control)))
-    print(table(_HEADS, rows))
-    return 0 if all(row[-1] == "PASS" for row in rows) else 1
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    print(table(HEADS, [row.cells() for row in rows]))
+    if options.write:
+        options.write.write_text(rst(rows, "make faults"), encoding="utf-8")
+    return 0 if all(not row.broken for row in rows) else 1
 
 
 if __name__ == "__main__":

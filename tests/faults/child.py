@@ -5,12 +5,10 @@ it prints as one JSON object, its last line.
 """
 
 import contextlib
-import ctypes
 import faulthandler
 import json
 import os
 import random
-import resource
 import signal
 import sys
 import threading
@@ -20,6 +18,8 @@ from typing import Any, Final, cast
 
 import django
 
+from tests.faults import conditions
+
 __all__ = ["main", "track"]
 
 _PARAMS: Final[dict[str, Any]] = {
@@ -28,29 +28,36 @@ _PARAMS: Final[dict[str, Any]] = {
 }  # fmt: skip
 _ledger = -1
 _refused = 0
+_warm = False
 
 
 def track(name: str, *, filling: str = "") -> bool:
     """Track one event and enter it in the ledger; return whether it was accepted."""
-    global _refused
+    global _refused, _warm
     from littlebro import tracker
 
-    event = tracker.track_event(name, {**_PARAMS, "filling": filling} if filling else _PARAMS)
+    params = {**_PARAMS, "filling": filling} if filling else _PARAMS
+    start = time.perf_counter()
+    event = tracker.track_event(name, params)
+    took = time.perf_counter() - start
     if event is None:
         _refused += 1
         return False
-    enter(event.id, name)
+    # A process's first call imports and builds: once, and no fault's doing.
+    enter(event.id, name, took if _warm else None)
+    _warm = True
     return True
 
 
-def enter(event_id: str, name: str) -> None:
-    """Write id and name into the ledger; like the journal's, the line outlives this process."""
+def enter(event_id: str, name: str, took: float | None = None) -> None:
+    """Write id, name and microseconds into the ledger; like the journal's, the line outlives this process."""
     global _ledger
     if _ledger < 0:
         from tests.faults.site.settings import WORLD
 
         _ledger = os.open(WORLD["ledger"], os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-    os.write(_ledger, f"{event_id} {name}\n".encode())
+    time_taken = "" if took is None else f" {took * 1e6:.0f}"
+    os.write(_ledger, f"{event_id} {name}{time_taken}\n".encode())
 
 
 def tell(**facts: Any) -> None:
@@ -249,14 +256,58 @@ def paced(seconds: str, gap: str, size: str = "0") -> None:
     times.sort()
     tell(
         calls=len(times) + 1, accepted=accepted, raised=raised, refused=len(times) + 1 - accepted,
-        p999=times[int(len(times) * 0.999)] * 1000, longest=times[-1] * 1000,
+        slow=sum(took >= 0.01 for took in times), longest=times[-1] * 1000,
         pending=losses.pending("default"), grown=grown,
     )  # fmt: skip
 
 
+def backlog(n: str) -> None:
+    """Track `n` events as fast as it goes, and let the tracker send them on; print what that took."""
+    from littlebro import tracker
+
+    track("some")
+    assert tracker.flush(20)  # connections are made
+    pages = _memory()
+    start = time.perf_counter()
+    for _ in range(int(n)):
+        track("some")
+    tracked = time.perf_counter() - start
+    waits = not tracker.flush(600)
+    tell(
+        grown=_memory() - pages,
+        tracked=tracked,
+        sent=time.perf_counter() - start,
+        waits=waits,
+        refused=_refused,
+    )
+
+
 def _memory() -> float:
-    """Return the peak memory of this process in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Return the peak memory of this process in MB; `getrusage` would count its parent's from before the exec."""
+    with open("/proc/self/status", encoding="ascii") as status:  # noqa: PTH123 - as light as can be
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM:")) / 1024
+
+
+def rollback(n: str) -> None:
+    """Track `n` events in a transaction that is rolled back, and as many in one that is not."""
+    from django.db import transaction
+
+    from littlebro import tracker
+    from littlebro.models import LossCount
+
+    undone = []
+    for keep in (False, True):
+        with contextlib.suppress(ArithmeticError), transaction.atomic():
+            LossCount.objects.count()  # the caller's own query, before and after
+            for _ in range(int(n)):
+                if keep:
+                    track("kept")
+                elif event := tracker.track_event("undone"):
+                    undone.append(event.id)
+            LossCount.objects.count()
+            if not keep:
+                raise ArithmeticError
+    tell(undone=undone, queries=LossCount.objects.count() >= 0)
 
 
 def upkeep() -> None:
@@ -287,24 +338,11 @@ def migrate() -> None:
     call_command("migrate", verbosity=0, interactive=False)
 
 
-def respect_modes() -> None:
-    """Give up root's right to pass over file modes, so that a read-only folder is one."""
-    if os.geteuid() == 0:
-        libc = ctypes.CDLL(None, use_errno=True)
-        header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this thread
-        data = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable, twice
-        if libc.capget(header, data):
-            raise OSError(ctypes.get_errno(), "capget")
-        data[0] &= ~0b110  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
-        if libc.capset(header, data):
-            raise OSError(ctypes.get_errno(), "capset")
-
-
 PROGRAMS: Final[dict[str, Callable[..., None]]] = {
     program.__name__: program
     for program in (
-        tick, nursery, some, poison, wait_for, fork_and_live, threads_and_forks, signals, interrupted, paced,
-        upkeep, repeat_upkeep, migrate,
+        tick, nursery, some, poison, wait_for, fork_and_live, threads_and_forks, signals, interrupted, paced, backlog,
+        rollback, upkeep, repeat_upkeep, migrate,
     )
 }  # fmt: skip
 
@@ -319,11 +357,13 @@ def quiet_interrupts() -> Iterator[None]:
 def main(name: str, *arguments: str) -> None:
     """Run one program."""
     if os.environ.get("FAULTS_RESPECT_MODES"):
-        respect_modes()
+        conditions.respect_modes()
     faulthandler.dump_traceback_later(
         float(os.environ.get("FAULTS_SECONDS", "40")), exit=True
     )  # who hangs, where
     django.setup()
+    if os.environ.get("FAULTS_CLOCK"):
+        conditions.shift_clock(float(os.environ["FAULTS_CLOCK"]))
     with quiet_interrupts():
         PROGRAMS[name](*arguments)
 

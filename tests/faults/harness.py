@@ -148,6 +148,15 @@ class World:
         """Do in a fresh process what ``manage.py littlebro upkeep`` does; return its counts."""
         return self.run("upkeep")
 
+    def settle(self, seconds: float) -> dict[str, Any]:
+        """Let everything come to its end, now that nothing is broken; return what `upkeep` counted."""
+        del seconds  # `upkeep` delivers in its own process, and ends
+        return self.upkeep()
+
+    def workers(self) -> list[int]:
+        """Return the processes that store what others track."""
+        return []
+
     def close(self) -> None:
         """End every child that still runs."""
         for child in self.children:
@@ -155,9 +164,14 @@ class World:
                 child.kill()
             child.communicate()
 
+    def log(self) -> str:
+        """Return what the children wrote to standard error."""
+        path = self.folder / "errors"
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
     def errors(self) -> str:
-        """Return the end of what the children wrote to standard error."""
-        return (self.folder / "errors").read_text(encoding="utf-8", errors="replace")[-3000:]
+        """Return the end of it."""
+        return self.log()[-3000:]
 
     # The evidence.
 
@@ -174,10 +188,26 @@ class World:
         with psycopg.connect(self.database) as connection:
             return connection.execute(query.encode()).fetchall()
 
+    def execute(self, statement: str) -> None:
+        """Change something in the trial's database, past Django and littlebro."""
+        if self.database.startswith("sqlite:"):
+            self.rows(statement)
+            return
+        import psycopg
+
+        with psycopg.connect(self.database) as connection:
+            connection.execute(statement.encode())
+
+    def _entries(self) -> list[list[str]]:
+        return [line.split(" ") for line in self.ledger.read_text().splitlines()]
+
     def accepted(self, name: str = "") -> list[str]:
         """Return the ids in the ledger, or only those of events called `name`."""
-        entries = [line.split(" ", 1) for line in self.ledger.read_text().splitlines()]
-        return [entry[0] for entry in entries if name in {"", entry[1]}]
+        return [entry[0] for entry in self._entries() if name in {"", entry[1]}]
+
+    def times(self) -> list[float]:
+        """Return how long each call took, in milliseconds, shortest first; each process's first not among them."""
+        return sorted(int(entry[2]) / 1000 for entry in self._entries() if len(entry) > 2)
 
     def stored(self) -> list[str]:
         """Return the ids in the table, one for each row."""

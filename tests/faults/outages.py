@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from tests.faults.harness import World
@@ -26,11 +26,18 @@ from tests.servers import PostgreSQL, UnavailableError
 
 __all__ = ["FOLDER_OUTAGES", "Database", "Disk", "Proxy", "locked_table"]
 
+_SLOW_SECONDS = 0.3
+
 Outage = Callable[[], AbstractContextManager[None]]
 
 
 class Proxy:
-    """Passes TCP connections on to `target`, a port of this machine, unless told to cut or to swallow."""
+    """Passes TCP connections on to `target`, a port of this machine, unless told to do it badly.
+
+    ``cut`` closes connections and refuses new ones. ``hole`` lets nothing through until it is over, as a network
+    that drops packets, which are sent again. ``swallow`` eats what comes and never lets go: the connections that
+    it had are dead for good, as after a firewall forgot them. ``slow`` makes every piece wait a third of a second.
+    """
 
     def __init__(self, target: int) -> None:
         self.target = target
@@ -40,8 +47,8 @@ class Proxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     @contextlib.contextmanager
-    def in_mode(self, mode: Literal["cut", "hole"]) -> Iterator[None]:
-        """Refuse connections and close those there are (``cut``), or let nothing through any more (``hole``)."""
+    def in_mode(self, mode: Literal["cut", "hole", "swallow", "slow"]) -> Iterator[None]:
+        """Be in a bad way for a while."""
         self._mode = mode
         try:
             yield
@@ -64,16 +71,27 @@ class Proxy:
         self._wait_out()
         with contextlib.suppress(OSError), near, socket.create_connection(("127.0.0.1", self.target)) as far:
             while self._mode != "cut":
+                if self._mode == "swallow":
+                    self._swallow(near)
+                    return
                 for side in select.select([near, far], [], [], 0.05)[0]:
                     data = side.recv(65536)
                     self._wait_out()
                     if not data or self._mode == "cut":
                         return
-                    (far if side is near else near).sendall(data)
+                    if self._mode != "swallow":
+                        (far if side is near else near).sendall(data)
 
     def _wait_out(self) -> None:
+        if self._mode == "slow":
+            time.sleep(_SLOW_SECONDS)
         while self._mode == "hole":
             time.sleep(0.02)
+
+    @staticmethod
+    def _swallow(near: socket.socket) -> None:
+        while near.recv(65536):
+            pass
 
 
 class Database:
@@ -133,6 +151,25 @@ class Database:
             self._service.launch()
             self._service.wait()
             self.proxy.target = self._service.port
+
+    @contextlib.contextmanager
+    def locked(self, url: str) -> Iterator[Any]:
+        """Hold the table of events of the database at `url`; give a connection that may look around meanwhile."""
+        import psycopg
+
+        with psycopg.connect(self._direct(url)) as holder, psycopg.connect(self._direct(url)) as other:
+            other.autocommit = True
+            holder.execute("LOCK TABLE littlebro_storedevent IN ACCESS EXCLUSIVE MODE")
+            yield other
+            holder.rollback()
+
+    def _direct(self, url: str) -> str:
+        """Return the URL past the proxy."""
+        parts = urlsplit(url)
+        assert parts.port is not None
+        return parts._replace(
+            netloc=parts.netloc.replace(f":{parts.port}", f":{self._service.port}")
+        ).geturl()
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:

@@ -1,73 +1,21 @@
 """The servers that sites run under: what a page tracked is stored, however the server is ended."""
 
-import contextlib
 import os
 import signal
-import socket
-import subprocess
-import urllib.request
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.faults.conftest import Maker
-from tests.faults.harness import World, wait_until
+from tests.faults.serving import SERVERS, get, served, visit
 
 pytestmark = pytest.mark.slow
 
-_WSGI = "tests.faults.site.serve:wsgi"
-_GUNICORN = ("-m", "gunicorn", _WSGI, "--workers=2", "--graceful-timeout=10", "--log-level=warning")
-SERVERS = {
-    "gunicorn": _GUNICORN,
-    "preload": (*_GUNICORN, "--preload"),
-    "threads": (*_GUNICORN, "--worker-class=gthread", "--threads=4"),
-    "gevent": (*_GUNICORN, "--worker-class=gevent"),
-    "uvicorn": ("-m", "uvicorn", "tests.faults.site.serve:asgi", "--log-level=warning", "--lifespan=off"),
-}
 
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextlib.contextmanager
-def served(world: World, name: str, **environment: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
-    """Run a server; yield its process and the address where it answers."""
-    for needed in (SERVERS[name][1], *(["gevent"] if name == "gevent" else [])):
-        pytest.importorskip(needed)
-    port = free_port()
-    place = (f"--port={port}",) if name == "uvicorn" else (f"--bind=127.0.0.1:{port}",)
-    server = world.start(*SERVERS[name], *place, **environment)
-    address = f"http://127.0.0.1:{port}"
-
-    def answers() -> bool:
-        assert server.poll() is None, world.errors()
-        with contextlib.suppress(OSError):
-            get(f"{address}/pid")
-            return True
-        return False
-
-    wait_until(answers, what=f"an answer of {name}")
-    try:
-        yield server, address
-    finally:
-        if server.poll() is None:
-            server.terminate()
-            server.wait(20)
-
-
-def get(address: str) -> int:
-    with urllib.request.urlopen(address, timeout=10) as answer:
-        return int(answer.read())
-
-
-def visit(address: str, visits: int, page: str = "track") -> int:
-    """Ask for a page that tracks seven events, several at a time; return how many it says it tracked."""
-    with ThreadPoolExecutor(4) as pool:
-        return sum(pool.map(lambda _: get(f"{address}/{page}?n=7"), range(visits)))
+@pytest.fixture(autouse=True)
+def needed(name: str) -> None:
+    """Skip what is not installed."""
+    for module in (SERVERS[name][1], *(["gevent"] if name == "gevent" else [])):
+        pytest.importorskip(module)
 
 
 @pytest.mark.parametrize("name", list(SERVERS))

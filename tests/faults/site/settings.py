@@ -10,6 +10,7 @@ from tests.settings import database
 WORLD: dict[str, Any] = json.loads(Path(os.environ["FAULTS_WORLD"]).read_text(encoding="utf-8"))
 
 DATABASES = {"default": database(WORLD["database"])}
+DATABASES["default"]["CONN_MAX_AGE"] = int(os.environ.get("FAULTS_MAX_AGE", "0"))
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 
