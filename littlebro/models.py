@@ -180,6 +180,7 @@ class Dashboard(SavedView):
         permissions: ClassVar = [
             ("view_dashboard", "Can see the dashboard"),
             ("view_person", "Can see persons in the dashboard"),
+            ("erase_person", "Can erase persons"),
             ("export_dashboard", "Can export from the dashboard"),
             ("manage_dashboard", "Can save views and annotations of the dashboard"),
         ]

@@ -31,7 +31,12 @@ __all__ = [
 
 Path = tuple[str, ...]
 
-COLUMNS: Final = {"name": "Event", "user_id": "User", "anonymous_id": "Anonymous id", "collection": "Collection"}
+COLUMNS: Final = {
+    "name": "Event",
+    "user_id": "User",
+    "anonymous_id": "Anonymous id",
+    "collection": "Collection",
+}
 SIGNS: Final = {
     "eq": "is",
     "ne": "is not",
@@ -96,7 +101,9 @@ def conditions_of(path: Path, operator: str, text: str) -> list[Condition]:
     if operator not in OPERATORS:
         raise InvalidQuery(f"There is no operator {operator[:40]!r}; there are {', '.join(OPERATORS)}.")
     if len(path) == 1:
-        raise InvalidQuery(f"{COLUMNS[path[0]]} has a filter of its own; conditions are on params and context.")
+        raise InvalidQuery(
+            f"{COLUMNS[path[0]]} has a filter of its own; conditions are on params and context."
+        )
     if operator in _NEEDLESS:
         return [Condition(path, operator)]
     if operator == "in":

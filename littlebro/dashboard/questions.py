@@ -32,8 +32,46 @@ COMMON: Final = (
 COMPARISONS: Final = {"": "No comparison", "previous": "Previous period", "year": "Year before"}
 MOST_STEPS: Final = 8
 _MANY: Final = frozenset({"name", "collection", "f"})
+_OWN: Final = frozenset({
+    "measure", "value", "by", "limit", "kind", "hide", "sort", "dir", "q", "cursor", "w", "window", "order", "bystep",
+    "who", "period", "periods", "first", "later", "from", "to", "depth", "gap", "every", "people", "side",
+})  # fmt: skip
+_STEPS: Final = 8
+_MANY: Final = frozenset({"name", "collection", "f"})
+_OWN: Final = frozenset({
+    "measure", "value", "by", "limit", "kind", "hide", "sort", "dir", "q", "cursor", "w", "window", "order", "bystep",
+    "who", "period", "periods", "first", "later", "from", "to", "depth", "gap", "every", "all", "k",
+})  # fmt: skip
+_STEPS: Final = 8
+_MANY: Final = frozenset({"name", "collection", "f"})
 _OWN: Final = frozenset(
-    ["measure", "value", "by", "limit", "kind", "hide", "sort", "dir", "q", "cursor", "w", "window", "order", "bystep", "who", "period", "periods", "first", "later", "from", "to", "depth", "gap", "every", "all"]
+    [
+        "measure",
+        "value",
+        "by",
+        "limit",
+        "kind",
+        "hide",
+        "sort",
+        "dir",
+        "q",
+        "cursor",
+        "w",
+        "window",
+        "order",
+        "bystep",
+        "who",
+        "period",
+        "periods",
+        "first",
+        "later",
+        "from",
+        "to",
+        "depth",
+        "gap",
+        "every",
+        "all",
+    ]
 )
 _STEPS: Final = ("start", "back", *(f"{kind}{n}" for kind in "sx" for n in range(1, MOST_STEPS + 1)))
 _FORM: Final = {f"{step}{part}" for step in ("f", *_STEPS) for part in "pov"}
@@ -56,6 +94,7 @@ class Question:
         self.now = (now or timezone.now()).astimezone(UTC)
         self.zone = timezone.get_current_timezone()
         self.problems: list[str] = []
+        self.persons = False  # whether who asks may see single persons
         for name in sorted(set(given) - _KNOWN):
             self.problems.append(f"There is no parameter {name[:40]!r}.")
         if len(given.urlencode()) > _MOST_TEXT:
@@ -245,7 +284,8 @@ def canonical(given: Mapping[str, Any] | QueryDict) -> QueryDict:
     for name in given:
         values = [value for value in given.getlist(name) if value]  # type: ignore[union-attr]
         if values and name not in _FORM:
-            found.setlist(name, list(dict.fromkeys(values)) if name in _MANY else values[-1:] if not name.endswith("f") else values)
+            many = name in _MANY or name.endswith("f")
+            found.setlist(name, list(dict.fromkeys(values)) if many else values[-1:])
     for prefix in ("f", *_STEPS):
         path, operator = given.get(f"{prefix}p") or "", given.get(f"{prefix}o") or "eq"
         if not path.strip():

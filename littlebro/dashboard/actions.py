@@ -1,0 +1,97 @@
+"""What is done in the dashboard, by POST: views and annotations kept, persons erased; and the pages of plugins."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+
+from littlebro.analysis.question import Person
+from littlebro.dashboard import keeping
+from littlebro.dashboard.access import ERASE, MANAGE, PERSONS, access_of
+from littlebro.dashboard.pages import PAGES, Page
+from littlebro.dashboard.plugins import added
+from littlebro.dashboard.questions import Question
+from littlebro.dashboard.shown import as_text
+from littlebro.dashboard.views import Views
+from littlebro.delivery.forget import forget
+from littlebro.exceptions import InvalidQuery
+
+__all__ = ["Dashboard"]
+
+_ADDED: Final = "littlebro/dashboard/added.html"
+
+
+class Dashboard(Views):
+    """All views of the dashboard in one admin site."""
+
+    def save(self, request: HttpRequest) -> HttpResponse:
+        """Keep a page under a name."""
+        access_of(request, MANAGE)
+        return keeping.save_view(request, self._back(request))
+
+    def forget(self, request: HttpRequest, key: int) -> HttpResponse:
+        """Delete a saved view."""
+        access_of(request, MANAGE)
+        return keeping.forget_view(request, key, self._back(request))
+
+    def annotate(self, request: HttpRequest) -> HttpResponse:
+        """Keep an annotation."""
+        access_of(request, MANAGE)
+        return keeping.annotate(request, self._back(request))
+
+    def unannotate(self, request: HttpRequest, key: int) -> HttpResponse:
+        """Delete an annotation."""
+        access_of(request, MANAGE)
+        return keeping.unannotate(request, key, self._back(request))
+
+    def _back(self, request: HttpRequest) -> str:
+        """Return the page that the form stood on; never an address of somebody else's choice."""
+        slug, query = request.POST.get("page", ""), request.POST.get("query", "")
+        address = self.page_url(slug if slug in PAGES else "overview")
+        return f"{address}?{query}" if query else address
+
+    def erase(self, request: HttpRequest) -> HttpResponse:
+        """Ask before a person is erased from the alias; by POST, erase."""
+        access = access_of(request, PERSONS, ERASE)
+        given = request.POST if request.method == "POST" else request.GET
+        question = Question(request.GET)
+        try:
+            person = Person.parse(given.get("who", ""))
+        except InvalidQuery as error:
+            raise Http404 from error
+        if request.method == "POST":
+            return self._erase(request, question.alias, person)
+        page = Page("person", "Erase a person?", lambda _: [])
+        return self.answer(
+            request, "littlebro/dashboard/erase.html", page, access, question, person=person,
+            shown=as_text(person.user_id or person.anonymous_id), alias=question.alias,
+        )  # fmt: skip
+
+    def _erase(self, request: HttpRequest, alias: str, person: Person) -> HttpResponse:
+        if request.POST.get("confirmed") != "yes":
+            raise PermissionDenied
+        erased = forget(alias, person.user_id, person.anonymous_id)
+        kept = [place for place, number in erased.items() if number < 0]
+        said = ", ".join(f"{place}: {number:,}" for place, number in erased.items() if number >= 0)
+        messages.success(request, f"Erased. {said}.")
+        if kept:
+            messages.warning(request, f"These cannot delete, and may hold events still: {', '.join(kept)}.")
+        return HttpResponseRedirect(self.page_url("people"))
+
+    def added(self, request: HttpRequest, slug: str) -> HttpResponse:
+        """Show a page that a plugin adds."""
+        access = access_of(request)
+        panel = added().panels.get(slug)
+        if panel is None:
+            raise Http404
+        if not request.user.has_perm(panel.permission):
+            raise PermissionDenied
+        page = Page(panel.slug, panel.title, lambda _: [])
+        context: dict[str, Any] = dict(panel.get_context(request))
+        question = Question(request.GET.__class__(mutable=True))
+        return self.answer(
+            request, _ADDED, page, access, question, **{**context, "panel": panel, "bare": True}
+        )

@@ -1,0 +1,12 @@
+"""The panels by their place in the address: each is fetched, shown and exported by itself."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from littlebro.dashboard.panels.base import Answer, Panel
+from littlebro.dashboard.panels.lists import BREAKDOWN, LIST
+from littlebro.dashboard.panels.trends import CHART, FIGURES
+
+__all__ = ["PANELS", "Answer", "Panel"]
+
+PANELS: Final[Mapping[str, Panel]] = {panel.slug: panel for panel in (FIGURES, CHART, LIST, BREAKDOWN)}

@@ -1,0 +1,44 @@
+"""The dashboard's addresses below its place in the admin, each admitted by the admin site."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from django.contrib.admin import AdminSite
+from django.urls import URLPattern, path
+from django.views.decorators.http import require_POST, require_safe
+
+from littlebro.dashboard.actions import Dashboard
+
+if TYPE_CHECKING:
+    from django.http import HttpResponse
+
+__all__ = ["urls"]
+
+_NAME: Final = "littlebro_dashboard_"
+
+
+def urls(site: AdminSite) -> list[URLPattern]:
+    """Return the addresses for one admin site; what they need besides being staff, the views ask for."""
+    views = Dashboard(site)
+
+    def read(view: Callable[..., HttpResponse]) -> Any:
+        return site.admin_view(require_safe(view))
+
+    def write(view: Callable[..., HttpResponse]) -> Any:
+        return site.admin_view(require_POST(view))
+
+    return [
+        path("", read(views.page), name=f"{_NAME}changelist"),
+        path("panel/<slug:slug>/", read(views.panel), name=f"{_NAME}panel"),
+        path("export/<slug:slug>/<slug:kind>/", read(views.export), name=f"{_NAME}export"),
+        path("suggest/", read(views.suggest), name=f"{_NAME}suggest"),
+        path("erase/", site.admin_view(views.erase), name=f"{_NAME}erase"),
+        path("save/", write(views.save), name=f"{_NAME}save"),
+        path("forget/<int:key>/", write(views.forget), name=f"{_NAME}forget"),
+        path("annotate/", write(views.annotate), name=f"{_NAME}annotate"),
+        path("unannotate/<int:key>/", write(views.unannotate), name=f"{_NAME}unannotate"),
+        path("more/<slug:slug>/", read(views.added), name=f"{_NAME}added"),
+        path("<slug:slug>/", read(views.page), name=f"{_NAME}page"),
+    ]

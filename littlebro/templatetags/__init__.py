@@ -1,0 +1,1 @@
+"""Template tags: one for the pages of others, one for the dashboard's own."""
