@@ -81,7 +81,7 @@ docs: $(VENV)/.lint
 	$(VENV)/bin/sphinx-build -W --keep-going -b html docs docs/_build/html
 
 bench: $(VENV)/.bench
-	$(python) tests/services.py run --only postgresql --only redis --only rabbitmq -- \
+	$(python) tests/services.py run --only postgresql --only redis --only rabbitmq --only mongodb -- \
 	  $(python) -m benchmarks $(ARGS)
 
 clean:

@@ -1,10 +1,11 @@
-"""The site of the pipeline's benchmark: a Celery app, littlebro through it, and the task that others make of an event.
+"""The site of the pipeline's benchmark: a Celery app, littlebro through it, and the two that make a task of an event.
 
-What differs from run to run stands in `LITTLEBRO_BENCH`, as JSON: the URLs of database and broker, a folder.
+What differs from run to run stands in `LITTLEBRO_BENCH`, as JSON: the URLs of databases and broker, a folder.
 """
 
 import os
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 from celery import Celery
@@ -19,24 +20,18 @@ app.autodiscover_tasks()
 @app.task(ignore_result=True)
 def one(name: str, at: float, params: dict[str, Any]) -> None:
     """Store one event, as a task an event does."""
-    from datetime import UTC, datetime
+    from benchmarks.pipeline_site.stores import store
 
-    from littlebro.events.event import new_id
-    from littlebro.models import StoredEvent
-
-    moment = datetime.fromtimestamp(at, UTC)
-    StoredEvent.objects.create(
-        collection="littlebro",
-        event_id=new_id(),
-        name=name,
-        timestamp=moment,
-        received_at=datetime.now(UTC),
-        params=params,
-        context={},
-        v=1,
-    )
+    store().insert(name, datetime.fromtimestamp(at, UTC), params)
 
 
 def send_one(name: str, params: dict[str, Any]) -> None:
     """Send that task."""
     one.delay(name, time.time(), params)
+
+
+def emit(name: str, params: dict[str, Any]) -> None:
+    """Send an event by event-tracking's asynchronous routing, which is a task an event as well."""
+    from eventtracking import tracker
+
+    tracker.get_tracker().emit(name, params)

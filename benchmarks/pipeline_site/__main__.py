@@ -5,6 +5,7 @@ Prints the seconds from the first call to the last row.
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import django
@@ -15,10 +16,13 @@ from benchmarks.contenders import NAME, PARAMS
 LONGEST = 300.0
 
 
-def rows(cursor: Any) -> int:
-    """Return the highest number of a row: a look at the end of an index, while a count would take its time."""
-    cursor.execute("SELECT max(id) FROM littlebro_storedevent")
-    return int(cursor.fetchone()[0] or 0)
+def way(how: str) -> Callable[[str, dict[str, Any]], object]:
+    """Return the call that records an event."""
+    from benchmarks.pipeline_site import emit, send_one
+    from littlebro import tracker
+
+    ways: dict[str, Callable[..., object]] = {"one": send_one, "event-tracking": emit}
+    return ways.get(how, tracker.track_event)
 
 
 def main(how: str, n: int) -> None:
@@ -27,28 +31,23 @@ def main(how: str, n: int) -> None:
     if how == "migrate":
         call_command("migrate", verbosity=0)
         return
-    from django.db import connection
+    from benchmarks.pipeline_site.stores import store
 
-    from benchmarks.pipeline_site import send_one
-    from littlebro import tracker
-    from littlebro.models import StoredEvent
-
-    send: Any = send_one if how == "one" else tracker.track_event
-    with connection.cursor() as cursor:
-        start = rows(cursor)
-        send(NAME, PARAMS[0])  # connections are made, the worker is awake
-        while rows(cursor) == start:
-            time.sleep(0.05)
-        start, total = rows(cursor), StoredEvent.objects.count()
-        began = time.perf_counter()
-        for number in range(n):
-            send(NAME, PARAMS[number % len(PARAMS)])
-        while rows(cursor) < start + n:
-            if time.perf_counter() > began + LONGEST:
-                raise SystemExit(f"{rows(cursor) - start} of {n} rows after {LONGEST} s")
-            time.sleep(0.01)
-        seconds = time.perf_counter() - began
-    stored = StoredEvent.objects.count() - total
+    send, rows = way(how), store()
+    start = rows.reached()
+    send(NAME, PARAMS[0])  # connections are made, the worker is awake
+    while rows.reached() == start:
+        time.sleep(0.05)
+    start, total = rows.reached(), rows.total()
+    began = time.perf_counter()
+    for number in range(n):
+        send(NAME, PARAMS[number % len(PARAMS)])
+    while rows.reached() < start + n:
+        if time.perf_counter() > began + LONGEST:
+            raise SystemExit(f"{rows.reached() - start} of {n} rows after {LONGEST} s")
+        time.sleep(rows.pause)
+    seconds = time.perf_counter() - began
+    stored = rows.total() - total
     if stored != n:
         raise SystemExit(f"{stored} rows of {n} events")
     print(seconds)
