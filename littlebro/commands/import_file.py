@@ -35,6 +35,11 @@ def arguments(parser: ArgumentParser) -> None:
         help="Take an access log's user field as the user id (it is a login name; else it is left out).",
     )
     parser.add_argument(
+        "--by-tracker",
+        action="store_true",
+        help="Let the alias's tracker take the events, by journal and broker; else they are stored from here.",
+    )
+    parser.add_argument(
         "--show", type=int, default=10, metavar="N", help="Bad lines to show (10); all are counted."
     )
 
@@ -54,6 +59,7 @@ def run(terminal: Terminal, options: Mapping[str, Any]) -> str | None:
                 alias,
                 options["collection"],
                 user_from_log=options["user_from_log"],
+                by_tracker=options["by_tracker"],
                 on_bad=progress.bad,
                 on_progress=progress.step,
             )
@@ -61,7 +67,7 @@ def run(terminal: Terminal, options: Mapping[str, Any]) -> str | None:
     except SourceError as error:
         raise UsageError(explain(error)) from error
     progress.clear()
-    _report(terminal, importer.summary, alias)
+    _report(terminal, importer.summary, alias, by_tracker=options["by_tracker"])
     return broken or _rest(importer.summary)
 
 
@@ -90,11 +96,16 @@ def _rest(summary: Summary) -> str | None:
     return f"{', '.join(parts)}."
 
 
-def _report(terminal: Terminal, summary: Summary, alias: str) -> None:
+def _report(terminal: Terminal, summary: Summary, alias: str, *, by_tracker: bool) -> None:
     rate = summary.read / summary.seconds if summary.seconds else 0.0
     stored, present = ("unknown" if n is None else n for n in (summary.stored, summary.present))
+    became = (
+        f"handed on {summary.accepted - summary.refused}"
+        if by_tracker
+        else f"stored {stored}, already there {present}"
+    )
     terminal.say(
-        f"read {summary.read}, stored {stored}, already there {present}, refused {summary.bad + summary.refused}"
+        f"read {summary.read}, {became}, refused {summary.bad + summary.refused}"
         + (f", dropped {summary.dropped}" if summary.dropped else "")
         + f"; {summary.seconds:.1f} s, {rate:.0f} events/s"
     )

@@ -18,9 +18,9 @@ from littlebro.conf import COLLECTION
 from littlebro.delivery import losses
 from littlebro.delivery.deliver import Outcome
 from littlebro.delivery.handler import trackers
-from littlebro.events.event import Event
+from littlebro.events.event import Event, encode
 from littlebro.events.query import EventQuery
-from littlebro.exceptions import InvalidEvent
+from littlebro.exceptions import InvalidEvent, LittlebroError
 from littlebro.importing.access_log import read_combined, read_common
 from littlebro.importing.csv_table import read_csv
 from littlebro.importing.identity import Identities
@@ -41,14 +41,22 @@ FORMATS: Final[Mapping[str, Callable[..., Iterator[Record | BadLine]]]] = {
 ACCESS_LOGS: Final = ("combined", "common")
 
 _BATCH: Final = 500
+# Events that the tracker may have in its journal, and seconds that it may take to send them on.
+_UNSENT: Final = 10_000
+_PATIENCE: Final = 60.0
+_NOT_TAKEN: Final = "the tracker did not take it"
 # Reasons may quote a key of the input, so that a hostile file must not make the table grow for ever.
 _MOST_REASONS: Final = 100
 _OTHER: Final = "for other reasons"
 
 
+class TrackerStuck(LittlebroError):
+    """Raised where the tracker, asked to take the events along, does not get rid of them."""
+
+
 @dataclass
 class Summary:
-    """What became of the records of one file; `stored` and `present` are None where the backend cannot tell.
+    """What became of the records of one file; `stored` and `present` are None where nobody can tell.
 
     `read` counts records, good and bad; `bad` those that are none or that the pipeline refused, `refused` those
     that the backend refused (they are dead letters now), `dropped` those that a plugin dropped, or that belong to a
@@ -70,7 +78,8 @@ class Importer:
     """Imports one source into `alias`.
 
     `collection` puts every event into one collection, whatever its line says; `user_from_log` takes the user field
-    of an access log as the user id. `on_bad` is called with each `BadLine`, `on_progress` after each batch.
+    of an access log as the user id; `by_tracker` hands the events to the alias's tracker, as calls do, where they are
+    else stored from here. `on_bad` is called with each `BadLine`, `on_progress` after each batch.
     """
 
     def __init__(
@@ -80,6 +89,7 @@ class Importer:
         collection: str | None = None,
         *,
         user_from_log: bool = False,
+        by_tracker: bool = False,
         on_bad: Callable[[BadLine], None] = lambda _bad: None,
         on_progress: Callable[[Summary], None] = lambda _summary: None,
     ) -> None:
@@ -91,6 +101,7 @@ class Importer:
         self._tracker = trackers[alias]
         self._backend = backends[alias]
         self._collection = collection
+        self._by_tracker = by_tracker
         self._on_bad = on_bad
         self._on_progress = on_progress
         self._batch: list[Event] = []
@@ -123,6 +134,8 @@ class Importer:
         if losses.pending(self._tracker.alias):
             # What plugins and tombstones dropped is counted in this process, which may end now.
             self._tracker.flush()
+        if self._by_tracker:
+            self._await_tracker()
         return self.summary
 
     def _take(self, record: Record) -> None:
@@ -157,6 +170,9 @@ class Importer:
         lines, self._lines = self._lines, {}
         if not batch:
             return
+        if self._by_tracker:
+            self._hand_on(batch, lines)
+            return
         span = None if self._can_tell else _span(batch)
         before = _count(self._backend, span)
         outcome = self._tracker.deliver(batch)
@@ -173,6 +189,26 @@ class Importer:
         summary.stored = _plus(summary.stored, stored)
         summary.present = _plus(summary.present, present)
         self._on_progress(summary)
+
+    def _hand_on(self, batch: list[Event], lines: Mapping[tuple[str, str], int]) -> None:
+        """Let the tracker take the batch, at the pace at which it can send it on."""
+        summary = self.summary
+        for event in batch:
+            if self._tracker.send(event, encode(event)) is False:
+                summary.refused += 1
+                self._count_reason(_NOT_TAKEN)
+                self._on_bad(BadLine(_NOT_TAKEN, lines.get((event.collection, event.id), 0)))
+        summary.accepted += len(batch)
+        summary.stored = summary.present = None
+        if summary.accepted % _UNSENT < _BATCH:
+            self._await_tracker()
+        self._on_progress(summary)
+
+    def _await_tracker(self) -> None:
+        if not self._tracker.flush(_PATIENCE):
+            raise TrackerStuck(
+                f"the tracker could not send on what it has within {_PATIENCE:.0f} s; it keeps it"
+            )
 
     def _told_apart(
         self, outcome: Outcome, span: EventQuery | None, before: int | None
