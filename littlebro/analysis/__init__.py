@@ -7,12 +7,26 @@ A report is a function that takes an `EventQuery` and returns a frozen struct; e
 from littlebro.analysis.calendar import Bucket
 from littlebro.analysis.question import Path, Person, Step
 from littlebro.analysis.reports.breakdown import Breakdown, Row, breakdown
+from littlebro.analysis.reports.funnel import (
+    Exclusion,
+    Funnel,
+    FunnelGroup,
+    FunnelStep,
+    afunnel,
+    afunnel_people,
+    funnel,
+    funnel_people,
+)
 from littlebro.analysis.reports.trend import Series, Trend, trend
 from littlebro.analysis.result import Key, Result, Table
 
 __all__ = [
     "Breakdown",
     "Bucket",
+    "Exclusion",
+    "Funnel",
+    "FunnelGroup",
+    "FunnelStep",
     "Key",
     "Path",
     "Person",
@@ -22,6 +36,10 @@ __all__ = [
     "Step",
     "Table",
     "Trend",
+    "afunnel",
+    "afunnel_people",
     "breakdown",
+    "funnel",
+    "funnel_people",
     "trend",
 ]

@@ -6,6 +6,7 @@ each, NULL beyond `reached`), latest (the moment of the person's latest entry). 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import combinations
 from typing import Any, Final, Literal
@@ -17,7 +18,7 @@ from littlebro.analysis.reader import Reader
 from littlebro.analysis.reports.ties import packed
 from littlebro.exceptions import InvalidQuery
 
-__all__ = ["Course", "Order", "best", "find", "seen"]
+__all__ = ["Course", "Order", "best", "find", "seen", "used"]
 
 Order = Literal["ordered", "strict", "any"]
 
@@ -52,7 +53,8 @@ class Course(msgspec.Struct, frozen=True):
 def find(reader: Reader, course: Course, order: Literal["ordered", "any"]) -> None:
     """Make the table ``attempts``."""
     tests = " OR ".join([*course.conditions, *course.gaps.values()])
-    reader.rows(f"CREATE TEMP TABLE marked AS {seen(course, tests)}", course.parameters)
+    sql = f"CREATE TEMP TABLE marked AS {seen(course, tests)}"
+    reader.rows(sql, used(sql, course.parameters))
     if order == "any":
         tries = _any_order(course)
     elif course.shared:
@@ -71,6 +73,11 @@ def seen(course: Course, tests: str = "TRUE") -> str:
         f"SELECT person, ts, {mask} AS mask, {barred} AS barred FROM people"  # noqa: S608 - ours; values are parameters
         f" WHERE person IS NOT NULL AND ts >= {course.start} AND ts <= {course.last} AND {course.where} AND ({tests})"
     )
+
+
+def used(sql: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return those parameters that `sql` names: DuckDB refuses any others."""
+    return {name: parameters[name] for name in set(re.findall(r"\$(\w+)", sql)) & parameters.keys()}
 
 
 def best(course: Course, tries: str) -> str:

@@ -61,7 +61,7 @@ from littlebro.analysis.question import (
 )
 from littlebro.analysis.reader import Reader, open_reader
 from littlebro.analysis.reports import attempts, strict
-from littlebro.analysis.reports.attempts import Course, Order
+from littlebro.analysis.reports.attempts import Course, Order, used
 from littlebro.analysis.reports.identity import people_of
 from littlebro.analysis.reports.ties import MOST_STEPS
 from littlebro.analysis.reports.twins import twin
@@ -206,7 +206,7 @@ def funnel_people(
     _check(steps, order, window, exclude)
     _check_number(step, len(steps), "step")
     check_limit(limit)
-    if (key is None) is not (by is None) or (key is not None and key.kind not in {"value", "none"}):
+    if key is not None and (by is None or key.kind not in {"value", "none"}):
         raise InvalidQuery("For the people of a group give by and its key, of kind 'value' or 'none'.")
     if by is not None:
         by = check_path(by)
@@ -292,14 +292,14 @@ def _group(reader: Reader, course: Course, order: Order, by: Path | None, by_ste
     made = filters.Parameters("by")
     text = filters.key_sql(by, made, table="p")
     test = " OR ".join(course.conditions) if order == "any" else course.conditions[by_step]
-    reader.rows(
+    sql = (
         "CREATE TEMP TABLE parted AS WITH near AS (SELECT * FROM people"  # noqa: S608 - ours; values are parameters
         f" WHERE ts >= {course.start} AND ts <= {course.last} AND {course.where} AND ({test})),"
         f" first AS (SELECT p.person, arg_min({{'text': {text}}}, (p.id, p.collection)).text AS text FROM near p"
         f" JOIN attempts a ON a.person = p.person AND a.t{by_step + 1} = p.ts GROUP BY p.person)"
-        " SELECT a.*, first.text FROM attempts a LEFT JOIN first USING (person)",
-        {**course.parameters, **made.values},
+        " SELECT a.*, first.text FROM attempts a LEFT JOIN first USING (person)"
     )
+    reader.rows(sql, used(sql, {**course.parameters, **made.values}))
 
 
 def _groups(
@@ -334,12 +334,15 @@ def _counted(
     columns = []
     for n in range(1, len(course.steps) + 1):
         since = f"median(t{n} - t{n - 1}) FILTER (reached >= {n})" if n > 1 else "NULL"
-        still = f"reached = {n} AND latest + {course.window} >= $now" if n < len(course.steps) else "FALSE"
+        still = (
+            f"reached = {n} AND latest + {course.window} >= {microseconds(span.now)}"
+            if n < len(course.steps)
+            else "FALSE"
+        )
         columns.append(f"count(*) FILTER (reached >= {n}), {since}, count(*) FILTER ({still})")
     rows = reader.rows(
         f"WITH kinds AS (SELECT *, {kind} AS kind FROM parted)"  # noqa: S608 - ours
-        f" SELECT kind, CASE kind WHEN 'value' THEN text END AS value, {', '.join(columns)} FROM kinds GROUP BY ALL",
-        {"now": microseconds(span.now)},
+        f" SELECT kind, CASE kind WHEN 'value' THEN text END AS value, {', '.join(columns)} FROM kinds GROUP BY ALL"
     )
     counted = {(row[0], row[1]): _steps(course, order, row[2:]) for row in rows}
     if kind == "'all'" and not counted:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from littlebro.analysis.reader import Reader
-from littlebro.analysis.reports.attempts import Course, best, seen
+from littlebro.analysis.reports.attempts import Course, best, seen, used
 from littlebro.analysis.reports.ties import furthest, strict_course
 
 __all__ = ["find"]
@@ -18,7 +18,8 @@ __all__ = ["find"]
 
 def find(reader: Reader, course: Course) -> None:
     """Make the table ``attempts``."""
-    reader.rows(f"CREATE TEMP TABLE tries AS {_by_rows(course)}", course.parameters)
+    sql = f"CREATE TEMP TABLE tries AS {_by_rows(course)}"
+    reader.rows(sql, used(sql, course.parameters))
     if reader.rows("SELECT 1 FROM tries WHERE tied LIMIT 1"):
         reader.rows("CREATE TEMP TABLE tied AS SELECT DISTINCT person FROM tries WHERE tied")
         _make_moments(reader, course)
@@ -59,11 +60,11 @@ def _make_moments(reader: Reader, course: Course) -> None:
 
     A code is the number of a pattern in the table ``patterns``.
     """
-    reader.rows(
+    sql = (
         f"CREATE TEMP TABLE grouped AS SELECT person, ts, list_sort(list(mask)) AS pattern FROM ({seen(course)})"  # noqa: S608 - ours; values are parameters
-        " WHERE person IN (SELECT person FROM tied) GROUP BY person, ts",
-        course.parameters,
+        " WHERE person IN (SELECT person FROM tied) GROUP BY person, ts"
     )
+    reader.rows(sql, used(sql, course.parameters))
     reader.rows(
         "CREATE TEMP TABLE patterns AS SELECT pattern, CAST(row_number() OVER () AS INTEGER) AS code"
         " FROM (SELECT DISTINCT pattern FROM grouped)"
