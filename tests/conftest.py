@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import pytest
 from django.conf import settings
+from django.core.cache import caches
 from django.db import connections
 
 from tests.services import SERVICES, Servers, demanded
@@ -166,3 +167,5 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
     for module, kept in (("littlebro_backends.memory", "_stores"), ("littlebro.delivery.losses", "_counts")):
         if module in sys.modules:
             getattr(sys.modules[module], kept).clear()
+    for cache in caches.all(initialized_only=True):
+        cache.clear()
