@@ -4,31 +4,17 @@ import os
 import stat
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from littlebro.events.event import Event, decode, new_id
+from littlebro.events.event import decode
 from littlebro.events.query import EventQuery
 from littlebro.exceptions import UnsupportedOperation
+from littlebro.testing.contracts import make_event as make
 from littlebro_backends import log, memory
-
-NOON = datetime(2026, 3, 29, 12, 0, 0, 123456, tzinfo=UTC)
-
-
-def make(**fields: Any) -> Event:
-    given: dict[str, Any] = {
-        "id": new_id(),
-        "name": "seen",
-        "timestamp": NOON,
-        "received_at": NOON,
-        "params": {},
-        "context": {},
-    }
-    return Event(**(given | fields))
 
 
 class TestMemoryStore:

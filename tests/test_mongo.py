@@ -19,8 +19,10 @@ from pymongo import AsyncMongoClient, MongoClient
 from pymongo.errors import PyMongoError
 
 from littlebro import EventQuery, trackers
-from littlebro.events.event import Event, new_id
+from littlebro.events.event import Event
 from littlebro.storage import backends
+from littlebro.testing.contracts import make_event as make
+from littlebro.testing.contracts.samples import NOON
 from littlebro_backends import mongo
 from littlebro_backends.mongo_clients import Clients
 from littlebro_backends.mongo_faults import WriteFailed
@@ -30,16 +32,10 @@ from tests.test_importing import ACCESS_LOG, needs_data
 from tests.test_importing import run as import_file
 
 OPTIONS: dict[str, Any] = dict(mongo.Backend.option_defaults)
-NOON = datetime.datetime(2026, 3, 29, 12, 0, 0, 123456, tzinfo=datetime.UTC)
 DAY = datetime.timedelta(days=1)
 INDEXES = {
     "_id_", "littlebro_order", "littlebro_name", "littlebro_user", "littlebro_anonymous", "littlebro_batch"
 }  # fmt: skip
-
-
-def make(**fields: Any) -> Event:
-    given: dict[str, Any] = {"id": new_id(), "name": "seen", "timestamp": NOON, "received_at": NOON}
-    return Event(**(given | {"params": {}, "context": {}} | fields))
 
 
 @pytest.fixture

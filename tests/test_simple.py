@@ -13,27 +13,16 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connections, transaction
 
-from littlebro.events.event import Event, new_id
+from littlebro.events.event import Event
 from littlebro.events.query import Condition, EventQuery
 from littlebro.exceptions import EventRefused, InvalidQuery
 from littlebro.models import StoredEvent
+from littlebro.testing.contracts import make_event as make
+from littlebro.testing.contracts.samples import NOON
 from littlebro_backends import simple
 from littlebro_backends.simple_reading import Table
 
-NOON = datetime(2026, 3, 29, 12, 0, 0, 123456, tzinfo=UTC)
 TABLE = "littlebro_storedevent"
-
-
-def make(**fields: Any) -> Event:
-    given: dict[str, Any] = {
-        "id": new_id(),
-        "name": "seen",
-        "timestamp": NOON,
-        "received_at": NOON,
-        "params": {},
-        "context": {},
-    }
-    return Event(**(given | fields))
 
 
 @pytest.fixture

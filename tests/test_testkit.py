@@ -38,10 +38,11 @@ def names(events: list[Event]) -> list[str]:
 
 @pytest.mark.django_db
 def test_captured_events_are_returned_and_go_nowhere() -> None:
-    """Inside the block `track_event` gives the event, and the list has it; no row is written."""
+    """Inside the block `track_event` gives the event, and the list has it, redacted as ever; no row is written."""
     with capture_events() as events:
-        event = tracker.track_event("order-paid", {"total": 42})
+        event = tracker.track_event("order-paid", {"total": 42, "password": "hunter2"})
         assert events == [event]
+    assert events[0].params == {"total": 42, "password": "[redacted]"}
     assert not StoredEvent.objects.exists()
     assert tracker.track_event("order-paid") is not None
     assert StoredEvent.objects.count() == 1
@@ -245,14 +246,20 @@ class MixinTest(TrackedEventsMixin, TestCase):
         assert names(self.tracked_events) == ["set-up", "order-paid"]
 
 
-def test_the_mixin_works_in_a_bare_test_case() -> None:
-    """Without Django's test runner and without a database."""
+def test_the_mixin_works_in_a_bare_test_case(settings: Settings) -> None:
+    """Without Django's test runner and without a database: strict, and the list is each test's own."""
 
     class Bare(TrackedEventsMixin, unittest.TestCase):
         def test_it(self) -> None:
             tracker.track_event("one")
             self.assert_tracked("one")
 
+        def test_other(self) -> None:
+            self.assert_not_tracked("one")
+            with pytest.raises(InvalidEvent):
+                tracker.track_event("one", {"total": float("nan")})
+
+    settings.LITTLEBRO_STRICT = None
     result = unittest.TestResult()
-    Bare("test_it").run(result)
-    assert (result.testsRun, result.wasSuccessful()) == (1, True)
+    unittest.defaultTestLoader.loadTestsFromTestCase(Bare).run(result)
+    assert (result.testsRun, result.failures, result.errors) == (2, [], [])
