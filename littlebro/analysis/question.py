@@ -7,6 +7,7 @@ says what would be right. Knows no SQL and no engine.
 from __future__ import annotations
 
 import hashlib
+import re
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
@@ -43,6 +44,7 @@ Compare = Literal["previous", "year"]
 
 COLUMNS: Final = ("name", "user_id", "anonymous_id", "collection")
 MAX_LIMIT: Final = 10_000
+_OFFSET: Final = re.compile(r"(UTC)?[+-]\d\d:?\d\d")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -151,6 +153,8 @@ def zone_of(tz: str | tzinfo | None) -> tzinfo:
     if isinstance(tz, tzinfo):
         return tz
     try:
+        if _OFFSET.fullmatch(tz):  # what a fixed offset calls itself: UTC+05:30, +0530
+            return datetime.strptime(tz.removeprefix("UTC"), "%z").tzinfo or UTC
         return ZoneInfo(tz)
     except (KeyError, ValueError, TypeError, OSError) as error:  # a folder's name is an OSError
         raise InvalidQuery(f"There is no time zone {tz!r:.80}; Europe/Berlin is one.") from error

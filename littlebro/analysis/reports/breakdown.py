@@ -1,19 +1,53 @@
-"""The breakdown: events and people by the value at a path."""
+"""The breakdown: events and people by the value at a path.
+
+**What is looked at.** The events that `query` and `person` match, in [start, end); who a person is, which values
+are one, what "other" and "none" mean, value text and the measures of numbers: all as in `trend`.
+
+**Rows.** The `limit` values with the most events (ties: by value text), most first; then other, then none, where
+they have events in the range or in the one it is compared with. `events` add up to `total_events`. `people` are the
+different people with such an event, in other and none too; they need not add up to `total_people`, since one person
+may have several values.
+
+**Measure.** None, or one whose result stands in each row's `value`: ``events_per_person`` (the events that are
+somebody's, through the people), or sum, average, min, max, median, p95 of the numbers at the path `value`.
+
+**Compare.** The `previous_…` numbers are those of the same row over the range of `calendar.compared`; without
+`compare` they are None.
+"""
+
+# ruff: noqa: S608 - names and numbers of our own; values are parameters
 
 from __future__ import annotations
 
 from datetime import datetime, tzinfo
-from typing import Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
-from littlebro.analysis.question import Compare, Path, Person
+from littlebro.analysis.cache import answered
+from littlebro.analysis.calendar import compared
+from littlebro.analysis.grouping import (
+    NUMERIC,
+    Number,
+    Question,
+    Rows,
+    order,
+    question,
+    rows,
+    series_sql,
+    tidy,
+    top_sql,
+)
+from littlebro.analysis.question import Compare, Path, Person, Span, span_of
+from littlebro.analysis.reader import Reader, open_reader
+from littlebro.analysis.reports.twins import twin
 from littlebro.analysis.result import Key, Result, Table
 from littlebro.events.query import EventQuery
 
-__all__ = ["Breakdown", "Row", "RowMeasure", "breakdown"]
+__all__ = ["ROW_MEASURES", "Breakdown", "Row", "RowMeasure", "abreakdown", "breakdown"]
 
-RowMeasure = Literal["events_per_person", "sum", "average", "min", "max", "median", "p95"]
+RowMeasure = Number | Literal["events_per_person"]
+ROW_MEASURES: Final = ("events_per_person", *NUMERIC)
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -29,11 +63,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Breakdown(Result, frozen=True, kw_only=True):
-    """Values by events, the most first, then other, then none.
-
-    The rows' events add up to `total_events`; their people need not add up to `total_people`, since one
-    person may have several values.
-    """
+    """Values by events, the most first, then other, then none."""
 
     start: datetime
     end: datetime
@@ -51,8 +81,28 @@ class Breakdown(Result, frozen=True, kw_only=True):
     previous_total_value: int | float | None = None
 
     def table(self) -> Table:
-        """Return a row for each value."""
-        raise NotImplementedError
+        """Return a row for each value: it, events, people, the measure, and the same of the range before."""
+        fields = ["events", "people", *(["value"] if self.measure is not None else [])]
+        heads = ["events", "people", *([self.measure] if self.measure is not None else [])]
+        if self.previous_start is not None:
+            fields += [f"previous_{field}" for field in fields]
+            heads += [f"before: {head}" for head in heads]
+        return Table(
+            [".".join(self.by), *heads],
+            [[row.key.label, *(getattr(row, field) for field in fields)] for row in self.rows],
+        )
+
+
+class _Found(msgspec.Struct):
+    """What one range gave, by series; None is all of them."""
+
+    tops: list[str] = msgspec.field(default_factory=list)
+    events: dict[int | None, int] = msgspec.field(default_factory=dict)
+    people: dict[int | None, int] = msgspec.field(default_factory=dict)
+    value: dict[int | None, int | float | None] = msgspec.field(default_factory=dict)
+
+    def numbers(self, series: int | None) -> tuple[int, int, int | float | None]:
+        return self.events.get(series, 0), self.people.get(series, 0), self.value.get(series)
 
 
 def breakdown(
@@ -68,5 +118,95 @@ def breakdown(
     now: datetime | None = None,
     person: Person | None = None,
 ) -> Breakdown:
-    """Return events and people by the value at the path `by`."""
-    raise NotImplementedError
+    """Return events and people by the value at the path `by`; `query.start` and `query.end` are required.
+
+    `limit` (1 to 1,000) values stand alone. `measure` adds a number to each row, of the numbers at the path
+    `value` where it is not events_per_person. `compare` is ``"previous"``, ``"year"`` or None; `tz` the zone of
+    its calendar (None: Django's current one), `now` the moment asked at (None: now). Raises `InvalidQuery`. The
+    rules stand in the module's docstring.
+    """
+    span = span_of(query, tz, now)
+    asked = question(query, person, by, limit, measure, ROW_MEASURES, value)
+    other = None if compare is None else compared(span, compare)
+    with open_reader(alias, collections=query.collections or None) as reader:
+        return answered(
+            reader, span, ("breakdown", asked, compare), lambda: _answer(reader, asked, measure, span, other)
+        )
+
+
+abreakdown = twin(breakdown)
+
+
+def _answer(
+    reader: Reader, asked: Question, measure: RowMeasure | None, span: Span, other: Span | None
+) -> Breakdown:
+    found = _found(reader, asked, span, None)
+    before = _found(reader, asked, other, found.tops) if other is not None else None
+    present = {
+        series
+        for each in (found, before)
+        if each
+        for series, n in each.events.items()
+        if n and series is not None
+    }
+    previous = before.numbers if before else lambda _: (None, None, None)
+    events, people, value = found.numbers(None)
+    previous_events, previous_people, previous_value = previous(None)
+    return Breakdown(
+        as_of=reader.as_of,
+        start=span.start,
+        end=span.end,
+        tz=span.tz,
+        by=asked.by or (),
+        measure=measure,
+        rows=[Row(key, *found.numbers(n), *previous(n)) for n, key in order(asked, found.tops, present)],
+        total_events=events,
+        total_people=people,
+        total_value=value,
+        previous_start=other.start if other else None,
+        previous_end=other.end if other else None,
+        previous_total_events=previous_events,
+        previous_total_people=previous_people,
+        previous_total_value=previous_value,
+    )
+
+
+def _found(reader: Reader, asked: Question, span: Span, tops: list[str] | None) -> _Found:
+    selected = rows(asked, span.start, span.end)
+    top, given = top_sql(asked, tops)
+    # A row a value and person: counting them twice over is cheaper than counting people for each value apart.
+    sql = (
+        f"WITH g AS MATERIALIZED (SELECT {selected.key} AS k, {selected.who} AS who, count(*) AS n"
+        f" {selected.source} GROUP BY ALL), {top},"
+        f" h AS (SELECT {series_sql(asked, 'g.k')} AS s, CASE WHEN top.r IS NOT NULL THEN g.k END AS k,"
+        f" {selected.person} AS p, n FROM g LEFT JOIN top ON top.k = g.k {selected.links}),"
+        " p AS MATERIALIZED (SELECT s, p, sum(n) AS n, max(k) AS k FROM h GROUP BY s, p)"
+        " SELECT s, max(k), sum(n), count(p), sum(n) FILTER (p IS NOT NULL) FROM p GROUP BY s"
+        " UNION ALL SELECT NULL, NULL, sum(n), count(DISTINCT p), sum(n) FILTER (p IS NOT NULL) FROM p"
+    )
+    found = _Found(list(tops or ()))
+    texts: dict[int, str] = {}
+    for series, text, events, people, known in reader.rows(sql, selected.values(sql, given)):
+        found.events[series], found.people[series] = events or 0, people
+        if text is not None:
+            texts[series] = text
+        if asked.measure == "events_per_person":
+            found.value[series] = tidy(known / people) if people else None
+    if tops is None:
+        found.tops = [texts[series] for series in sorted(texts)]
+    if asked.measure in NUMERIC:
+        found.value = _numbers(reader, asked, selected, found.tops)
+    return found
+
+
+def _numbers(
+    reader: Reader, asked: Question, selected: Rows, tops: list[str]
+) -> dict[int | None, int | float | None]:
+    top, given = top_sql(asked, tops)
+    sql = (
+        f"WITH {top}, g AS (SELECT {selected.key} AS k, {selected.number} AS x {selected.source}),"
+        f" h AS (SELECT {series_sql(asked, 'g.k')} AS s, x FROM g LEFT JOIN top ON top.k = g.k)"
+        f" SELECT s, {NUMERIC[asked.measure or '']} FROM h GROUP BY GROUPING SETS ((s), ())"
+    )
+    numbers: list[tuple[Any, Any]] = reader.rows(sql, selected.values(sql, given))
+    return {series: tidy(number) for series, number in numbers}

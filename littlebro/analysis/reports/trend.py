@@ -1,45 +1,87 @@
-"""The trend: a measure over time, by hour, day, week or month."""
+"""The trend: a measure over time, by hour, day, week or month.
+
+**What is looked at.** The events that `query` and `person` match, in [start, end). The person of an event is its
+user, else the first user that its anonymous id was ever seen with, else that id; an event with neither is one of
+nobody: it counts as an event and in numbers, never as a person.
+
+**Buckets** are those of `calendar`, all of them, from the one that holds start to the one that holds the last
+moment before end; one without events has its value all the same. A bucket that the range cuts holds what is in the
+range, and is `partial`; so is one that has not ended by `now`.
+
+**Measures.** ``events``: how many. ``people``: how many different people. ``events_per_person``: the events that
+are somebody's, through the people; None without people. ``sum``, ``average``, ``min``, ``max``, ``median``,
+``p95``: of the JSON numbers at the path `value`, as 64-bit floating point (text, true, null and what is missing are
+left out); median and p95 interpolate linearly between neighbours (PostgreSQL's ``percentile_cont``); None without
+numbers, or where the result is beyond floating point. ``weekly_people`` and ``monthly_people``: the different
+people of the 7 or 30 days that end with the bucket: from the same local time so many days before its (whole) end,
+which may lie before start, to its end or the range's, whichever is earlier.
+
+**Totals** are the measure over the whole range, not sums of buckets; of weekly and monthly people, the different
+people of the range.
+
+**Series.** Without `by` one, of kind all. With `by`: the `limit` values with the most events in the range (ties: by
+value text, see below), then other, the events of all further values, then none, those where the value is missing,
+null or ``""``; the latter two only where they have events in the range (or in the one it is compared with). Values
+are told apart by type; numbers are one where they are equal (1 and 1.0). Value text is JSON (text in quotes,
+non-ASCII as it is, whole numbers without a point); of the columns (name, user_id, …) it is the text itself; it is
+compared by code points.
+
+**Compare.** `comparison` has the same series over the range of `calendar.compared`, in its own buckets; the first
+of them stands beside the first, and there may be more or fewer of them.
+"""
+
+# ruff: noqa: S608 - names and numbers of our own; values are parameters
 
 from __future__ import annotations
 
-from datetime import datetime, tzinfo
-from typing import Final, Literal
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime, timedelta, tzinfo
+from itertools import accumulate
+from typing import Any, Final, Literal
 
 import msgspec
 
-from littlebro.analysis.calendar import Bucket
-from littlebro.analysis.question import Compare, Interval, Path, Person
+from littlebro.analysis.cache import answered
+from littlebro.analysis.calendar import INTERVALS, Bucket, back, buckets, compared
+from littlebro.analysis.grouping import (
+    BITS,
+    NUMERIC,
+    Number,
+    Question,
+    Rows,
+    bits_sql,
+    index_sql,
+    order,
+    question,
+    rows,
+    series_sql,
+    tidy,
+    top_sql,
+    top_values,
+)
+from littlebro.analysis.question import (
+    Compare,
+    Interval,
+    Path,
+    Person,
+    Span,
+    check_choice,
+    microseconds,
+    span_of,
+    zone_of,
+)
+from littlebro.analysis.reader import Reader, open_reader
+from littlebro.analysis.reports.twins import twin
 from littlebro.analysis.result import Key, Result, Table
 from littlebro.events.query import EventQuery
 
-__all__ = ["MEASURES", "Measure", "Series", "Trend", "trend"]
+__all__ = ["MEASURES", "Measure", "Series", "Trend", "atrend", "trend"]
 
-Measure = Literal[
-    "events",
-    "people",
-    "events_per_person",
-    "sum",
-    "average",
-    "min",
-    "max",
-    "median",
-    "p95",
-    "weekly_people",
-    "monthly_people",
-]
-MEASURES: Final = (
-    "events",
-    "people",
-    "events_per_person",
-    "sum",
-    "average",
-    "min",
-    "max",
-    "median",
-    "p95",
-    "weekly_people",
-    "monthly_people",
-)
+Measure = Number | Literal["events", "people", "events_per_person", "weekly_people", "monthly_people"]
+MEASURES: Final = ("events", "people", "events_per_person", *NUMERIC, "weekly_people", "monthly_people")
+_ROLLING: Final = {"weekly_people": timedelta(days=7), "monthly_people": timedelta(days=30)}
 
 
 class Series(msgspec.Struct, frozen=True):
@@ -51,21 +93,54 @@ class Series(msgspec.Struct, frozen=True):
 
 
 class Trend(Result, frozen=True, kw_only=True):
-    """A measure over time; `comparison` holds the same series, in the same order, of the other span."""
+    """A measure over time; `comparison` holds the same series, in the same order, of the other range."""
 
     start: datetime
     end: datetime
     tz: str
     interval: Interval
     measure: Measure
+    by: Path | None
     buckets: list[Bucket]
     series: list[Series]
     comparison_buckets: list[Bucket] | None = None
     comparison: list[Series] | None = None
 
     def table(self) -> Table:
-        """Return a row for each bucket."""
-        raise NotImplementedError
+        """Return a row for each bucket: start in the trend's zone, series, those of the other range, partial."""
+        zone = zone_of(self.tz)
+        lines = [*self.series, *(self.comparison or ())]
+        heads = [self.measure if line.key.kind == "all" else line.key.label for line in self.series]
+        others = [f"before: {head}" for head in heads] if self.comparison is not None else []
+        return Table(
+            [self.interval, *heads, *others, "partial"],
+            [
+                [
+                    bucket.start.astimezone(zone),
+                    *(line.values[index] if index < len(line.values) else None for line in lines),
+                    bucket.partial,
+                ]
+                for index, bucket in enumerate(self.buckets)
+            ],
+        )
+
+
+class _Found:
+    """What one range gave: values by series and bucket, totals, the values' texts, and which series have events."""
+
+    def __init__(self, tops: Sequence[str] | None) -> None:
+        self.values: dict[int, dict[int, Any]] = defaultdict(dict)
+        self.totals: dict[int, Any] = {}
+        self.tops = list(tops or ())
+        self.given = tops is not None
+        self.present: set[int] = set()
+
+    def saw(self, series: int, text: str | None) -> None:
+        """Note that a series has events, and what its value is."""
+        self.present.add(series)
+        if text is not None and not self.given:
+            self.tops += [""] * (series + 1 - len(self.tops))
+            self.tops[series] = text
 
 
 def trend(
@@ -82,5 +157,206 @@ def trend(
     now: datetime | None = None,
     person: Person | None = None,
 ) -> Trend:
-    """Return a measure over time."""
-    raise NotImplementedError
+    """Return a measure of the events that `query` matches over time; `query.start` and `query.end` are required.
+
+    `value` is the path of the number for sum, average, min, max, median and p95; `by` the path whose values
+    become series, up to `limit` of them (1 to 1,000); `compare` is ``"previous"``, ``"year"`` or None. `tz` is the
+    calendar's zone (None: Django's current one), `now` the moment asked at (None: now). Raises `InvalidQuery`.
+    The rules stand in the module's docstring.
+    """
+    span = span_of(query, tz, now)
+    check_choice(interval, INTERVALS, "interval")
+    asked = question(query, person, by, limit, measure, MEASURES, value)
+    other = None if compare is None else compared(span, compare)
+    with open_reader(alias, collections=query.collections or None) as reader:
+        return answered(
+            reader,
+            span,
+            ("trend", asked, interval, compare),
+            lambda: _answer(reader, asked, interval, measure, span, other),
+        )
+
+
+atrend = twin(trend)
+
+
+def _answer(
+    reader: Reader, asked: Question, interval: Interval, measure: Measure, span: Span, other: Span | None
+) -> Trend:
+    whole = buckets(span.start, span.end, interval, span.zone, span.now)
+    found = _measured(reader, asked, span, whole, None)
+    found_other, whole_other = None, None
+    if other is not None:
+        whole_other = buckets(other.start, other.end, interval, other.zone, other.now)
+        found_other = _measured(reader, asked, other, whole_other, found.tops)
+    present = found.present | (found_other.present if found_other else set())
+    series = order(asked, found.tops, present)
+    return Trend(
+        as_of=reader.as_of,
+        start=span.start,
+        end=span.end,
+        tz=span.tz,
+        interval=interval,
+        measure=measure,
+        by=asked.by,
+        buckets=whole,
+        series=_series(asked, series, found, len(whole)),
+        comparison_buckets=whole_other,
+        comparison=_series(asked, series, found_other, len(whole_other or ())) if found_other else None,
+    )
+
+
+def _series(asked: Question, series: list[tuple[int, Key]], found: _Found, count: int) -> list[Series]:
+    empty = 0 if asked.measure not in NUMERIC and asked.measure != "events_per_person" else None
+    return [
+        Series(
+            key,
+            [found.values[number].get(index, empty) for index in range(count)],
+            found.totals.get(number, empty),
+        )
+        for number, key in series
+    ]
+
+
+def _measured(
+    reader: Reader, asked: Question, span: Span, whole: list[Bucket], tops: list[str] | None
+) -> _Found:
+    if not whole:
+        return _Found(tops)
+    if asked.measure in _ROLLING:
+        return _rolling(reader, asked, span, whole, tops)
+    selected = rows(asked, span.start, span.end)
+    edges = [microseconds(bucket.start) for bucket in whole] + [microseconds(whole[-1].end)]
+    index = index_sql("ts", edges)
+    if asked.measure in NUMERIC:
+        return _numbers(reader, asked, selected, index, tops)
+    if asked.measure == "people":
+        return _people(reader, asked, selected, index, tops)
+    events = _events(reader, asked, selected, index, tops)
+    if asked.measure == "events":
+        return events
+    people = _people(reader, asked, selected, index, events.tops)
+    for series, counts in events.values.items():
+        ratios = {i: _ratio(n, people.values[series].get(i)) for i, n in counts.items()}
+        people.values[series] = ratios
+        people.totals[series] = _ratio(events.totals[series], people.totals.get(series))
+    people.tops = events.tops
+    return people
+
+
+def _ratio(events: int, people: int | None) -> int | float | None:
+    return tidy(events / people) if people else None
+
+
+def _events(reader: Reader, asked: Question, selected: Rows, index: str, tops: list[str] | None) -> _Found:
+    """Count events; for events per person only those of somebody (the top values are by all events)."""
+    top, given = top_sql(asked, tops)
+    counted = "count(*)" if asked.measure == "events" else f"count({selected.who})"
+    sql = (
+        f"WITH g AS MATERIALIZED (SELECT {selected.key} AS k, {index} AS b, count(*) AS n, {counted} AS m"
+        f" {selected.source} GROUP BY ALL), {top},"
+        f" h AS (SELECT {series_sql(asked, 'g.k')} AS s, b, m, CASE WHEN top.r IS NOT NULL THEN g.k END AS k"
+        " FROM g LEFT JOIN top ON top.k = g.k)"
+        " SELECT s, b, sum(m), max(k) FROM h GROUP BY s, b"
+    )
+    found = _Found(tops)
+    for series, bucket, count, text in reader.rows(sql, selected.values(sql, given)):
+        found.saw(series, text)
+        found.values[series][bucket] = count
+        found.totals[series] = found.totals.get(series, 0) + count
+    return found
+
+
+def _people(reader: Reader, asked: Question, selected: Rows, index: str, tops: list[str] | None) -> _Found:
+    """Count people: a row a series, person and 64 buckets, with a bit for each bucket."""
+    top, given = top_sql(asked, tops)
+    chunk, bits = bits_sql(index)
+    sums = ", ".join(f"sum((m >> {bit}) & 1)" for bit in range(BITS))
+    sql = (
+        f"WITH g AS MATERIALIZED (SELECT {selected.key} AS k, {chunk} AS c, {selected.who} AS who, {bits} AS m,"
+        f" count(*) AS n {selected.source} GROUP BY ALL), {top},"
+        f" h AS (SELECT {series_sql(asked, 'g.k')} AS s, CASE WHEN top.r IS NOT NULL THEN g.k END AS k, c,"
+        f" {selected.person} AS p, m FROM g LEFT JOIN top ON top.k = g.k {selected.links}),"
+        " p AS MATERIALIZED (SELECT s, c, p, bit_or(m) AS m FROM h WHERE p IS NOT NULL GROUP BY s, c, p)"
+        f" SELECT s, c, NULL AS k, [{sums}] AS counts FROM p GROUP BY s, c"
+        " UNION ALL SELECT s, NULL, NULL, [count(DISTINCT p)] FROM p GROUP BY s"
+        " UNION ALL SELECT s, NULL, max(k), NULL FROM h GROUP BY s"
+    )
+    found = _Found(tops)
+    for series, part, text, counts in reader.rows(sql, selected.values(sql, given)):
+        if counts is None:
+            found.saw(series, text)
+        elif part is None:
+            found.totals[series] = counts[0]
+        else:
+            found.values[series].update({part * BITS + bit: n for bit, n in enumerate(counts) if n})
+    return found
+
+
+def _numbers(reader: Reader, asked: Question, selected: Rows, index: str, tops: list[str] | None) -> _Found:
+    """Reckon with numbers; which values stand alone must be known before."""
+    if tops is None:
+        tops = top_values(reader, asked, selected)
+    top, given = top_sql(asked, tops)
+    sql = (
+        f"WITH {top}, g AS (SELECT {selected.key} AS k, {index} AS b, {selected.number} AS x {selected.source}),"
+        f" h AS (SELECT {series_sql(asked, 'g.k')} AS s, b, x FROM g LEFT JOIN top ON top.k = g.k)"
+        f" SELECT s, b, {NUMERIC[asked.measure or '']} FROM h GROUP BY GROUPING SETS ((s, b), (s))"
+    )
+    found = _Found(tops)
+    for series, bucket, number in reader.rows(sql, selected.values(sql, given)):
+        found.saw(series, None)
+        if bucket is None:
+            found.totals[series] = tidy(number)
+        else:
+            found.values[series][bucket] = tidy(number)
+    return found
+
+
+def _rolling(
+    reader: Reader, asked: Question, span: Span, whole: list[Bucket], tops: list[str] | None
+) -> _Found:
+    """Count the people of windows that overlap.
+
+    Time is cut where windows begin and end. A cell between two cuts lies in neighbouring windows; a person counts
+    in each of them once: from the first that their cell before did not reach.
+    """
+    length = _ROLLING[asked.measure or ""]
+    starts = list(accumulate((back(bucket.end, span.zone, wall=length) for bucket in whole), max))
+    ends = [min(bucket.end, span.end) for bucket in whole]
+    cuts = sorted({*starts, *ends, span.start})
+    cells = cuts[:-1]
+    first = [bisect_right(ends, cell) for cell in cells]  # the first window that ends behind the cell's start
+    last = [bisect_right(starts, cell) - 1 for cell in cells]  # the last that has begun there
+    inside = bisect_left(cells, span.start)
+    selected = rows(asked, cuts[0], span.end)
+    top, given = top_sql(asked, tops)
+    index = index_sql("ts", [microseconds(cut) for cut in cuts])
+    sql = (
+        f"WITH g AS MATERIALIZED (SELECT {selected.key} AS k, {index} AS b, {selected.who} AS who,"
+        f" count(*) FILTER (ts >= {microseconds(span.start)}) AS n {selected.source} GROUP BY ALL), {top},"
+        f" h AS (SELECT {series_sql(asked, 'g.k')} AS s, CASE WHEN top.r IS NOT NULL THEN g.k END AS k, b,"
+        f" {selected.person} AS p, n FROM g LEFT JOIN top ON top.k = g.k {selected.links}),"
+        " w AS (SELECT b, f, l FROM (SELECT unnest(range(len($first::INT[]))) AS b, unnest($first::INT[]) AS f,"
+        " unnest($last::INT[]) AS l) WHERE f <= l),"
+        " p AS MATERIALIZED (SELECT DISTINCT s, b, p FROM h WHERE p IS NOT NULL),"
+        " c AS (SELECT s, l, greatest(f, 1 + coalesce(max(l) OVER (PARTITION BY s, p ORDER BY b"
+        " ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), -1)) AS f FROM p JOIN w USING (b))"
+        " SELECT s, f AS at, count(*) AS n, NULL AS k FROM c WHERE f <= l GROUP BY s, f"
+        " UNION ALL SELECT s, l + 1, -count(*), NULL FROM c WHERE f <= l GROUP BY s, l"
+        f" UNION ALL SELECT s, -1, count(DISTINCT p), NULL FROM p WHERE b >= {inside} GROUP BY s"
+        " UNION ALL SELECT s, -2, 0, max(k) FROM h GROUP BY s HAVING sum(n) > 0"
+    )
+    more = given | {"first": first, "last": last}
+    found = _Found(tops)
+    changes: dict[int, dict[int, int]] = defaultdict(lambda: defaultdict(int))
+    for series, at, count, text in reader.rows(sql, selected.values(sql, more)):
+        if at == -2:
+            found.saw(series, text)
+        elif at == -1:
+            found.totals[series] = count
+        else:
+            changes[series][at] += count
+    for series, steps in changes.items():
+        found.values[series] = dict(enumerate(accumulate(steps[i] for i in range(len(whole)))))
+    return found

@@ -1,0 +1,217 @@
+"""The SQL that trends and breakdowns share: rows of a question, its series, its buckets, people by bit.
+
+In: a question and a range. Out: common table expressions, each with its names said here. A series is a number: 0 and
+up are the top values in order, `limit` is "other", -1 is "none".
+
+People are counted exactly and in one pass: events are first grouped to one row a person and 64 buckets, in which a
+bit stands for each bucket; links are followed on those few rows instead of on all events.
+"""
+
+# ruff: noqa: S608 - names and numbers of our own; values are parameters
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, Literal
+
+import msgspec
+
+from littlebro.analysis.filters import Parameters, key_of, key_sql, number_sql, where
+from littlebro.analysis.question import Path, Person, check_choice, check_limit, check_path
+from littlebro.analysis.reader import Reader
+from littlebro.analysis.result import ALL, NONE, OTHER, Key
+from littlebro.events.query import EventQuery
+from littlebro.exceptions import InvalidQuery
+
+__all__ = [
+    "BITS",
+    "NUMERIC",
+    "Number",
+    "Question",
+    "Rows",
+    "bits_sql",
+    "index_sql",
+    "order",
+    "question",
+    "rows",
+    "series_sql",
+    "tidy",
+    "top_sql",
+    "top_values",
+]
+
+Number = Literal["sum", "average", "min", "max", "median", "p95"]
+BITS: Final = 64
+NUMERIC: Final[Mapping[str, str]] = {
+    "sum": "fsum(x)",
+    "average": "favg(x)",
+    "min": "min(x)",
+    "max": "max(x)",
+    "median": "quantile_cont(x, 0.5)",
+    "p95": "quantile_cont(x, 0.95)",
+}
+_LARGEST: Final = 2.0**53
+
+
+class Question(msgspec.Struct, frozen=True):
+    """What is asked of each range: the events, the groups, and the path of the numbers."""
+
+    query: EventQuery
+    person: Person | None
+    by: Path | None
+    limit: int
+    measure: str | None
+    value: Path | None
+
+    @property
+    def series(self) -> int:
+        """Return how many values may stand alone."""
+        return self.limit if self.by is not None else 1
+
+    def key(self, text: str | None) -> Key:
+        """Return the key of the series that has `text` as its value."""
+        return ALL if self.by is None else key_of(self.by, text)
+
+
+class Rows(msgspec.Struct, frozen=True):
+    """``FROM … WHERE …`` of one range, and expressions for its columns; `made` holds the parameters."""
+
+    source: str
+    key: str
+    who: str
+    links: str
+    person: str
+    number: str
+    made: Parameters
+
+    def values(self, sql: str, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return the parameters that `sql` names."""
+        return self.made.used(sql) | (dict(more) if more else {})
+
+
+def question(
+    query: EventQuery,
+    person: Person | None,
+    by: Path | None,
+    limit: int,
+    measure: str | None,
+    measures: tuple[str, ...],
+    value: Path | None,
+) -> Question:
+    """Return a checked question; raises `InvalidQuery`."""
+    if measure is not None:
+        check_choice(measure, measures, "measure")
+    if (measure in NUMERIC) is not (value is not None):
+        needs = "needs" if measure in NUMERIC else "takes no"
+        raise InvalidQuery(f"The measure {measure!r} {needs} value, the path of a number.")
+    return Question(
+        query,
+        person,
+        None if by is None else check_path(by),
+        check_limit(limit, most=1000),
+        measure,
+        None if value is None else check_path(value, "value"),
+    )
+
+
+def rows(asked: Question, start: datetime, end: datetime) -> Rows:
+    """Return the events of a question in a range."""
+    made = Parameters("k")
+    relation = "events" if asked.person is None else "people"
+    limited = msgspec.structs.replace(asked.query, start=start, end=end)
+    sql, values = where(limited, asked.person, prefix="q")
+    made.values.update(values)
+    return Rows(
+        source=f"FROM {relation} WHERE {sql}",
+        key="''" if asked.by is None else key_sql(asked.by, made),
+        who="who" if asked.person is None else "person",
+        links="LEFT JOIN links l ON l.anon = g.who" if asked.person is None else "",
+        person="coalesce(l.person, g.who)" if asked.person is None else "g.who",
+        number="NULL" if asked.value is None else number_sql(asked.value, made),
+        made=made,
+    )
+
+
+def top_sql(asked: Question, given: Sequence[str] | None) -> tuple[str, dict[str, Any]]:
+    """Return the expression ``top(k, r)``: the values that stand alone, numbered by events, most first.
+
+    They are counted from an expression ``g(k, n)``, or are those that are `given`.
+    """
+    if given is not None:
+        return (
+            "top AS (SELECT unnest($tops::VARCHAR[]) AS k, unnest(range(len($tops::VARCHAR[]))) AS r)",
+            {"tops": list(given)},
+        )
+    counted = (
+        "top AS (SELECT k, row_number() OVER (ORDER BY n DESC, k) - 1 AS r FROM ("
+        " SELECT k, sum(n) AS n FROM g WHERE k IS NOT NULL GROUP BY k HAVING sum(n) > 0"
+        f" ORDER BY n DESC, k LIMIT {asked.series}))"
+    )
+    return counted, {}
+
+
+def top_values(reader: Reader, asked: Question, selected: Rows) -> list[str]:
+    """Return the texts of the values that stand alone."""
+    if asked.by is None:
+        return [""]
+    top, _ = top_sql(asked, None)
+    sql = (
+        f"WITH g AS (SELECT {selected.key} AS k, count(*) AS n {selected.source} GROUP BY ALL), {top}"
+        " SELECT k FROM top ORDER BY r"
+    )
+    return [text for (text,) in reader.rows(sql, selected.values(sql))]
+
+
+def series_sql(asked: Question, key: str) -> str:
+    """Return the number of the series of a row that was joined with ``top`` on `key`."""
+    return f"CASE WHEN {key} IS NULL THEN -1 ELSE coalesce(top.r, {asked.series}) END"
+
+
+def index_sql(column: str, edges: Sequence[int]) -> str:
+    """Return which of the half-open ranges between `edges` (increasing) a number of `column` is in, from 0.
+
+    Neighbours of one length are found by a division, and the runs of such by halving: a year of days has three.
+    """
+    runs: list[tuple[int, int, int]] = []  # where it begins, length of one, index of its first
+    for index, edge in enumerate(edges[:-1]):
+        length = edges[index + 1] - edge
+        if not runs or runs[-1][1] != length:
+            runs.append((edge, length, index))
+    return _halved(column, runs)
+
+
+def _halved(column: str, runs: Sequence[tuple[int, int, int]]) -> str:
+    if len(runs) == 1:
+        edge, length, index = runs[0]
+        return f"(({column} - {edge}) // {length} + {index})"
+    half = len(runs) // 2
+    return (
+        f"CASE WHEN {column} < {runs[half][0]} THEN {_halved(column, runs[:half])}"
+        f" ELSE {_halved(column, runs[half:])} END"
+    )
+
+
+def bits_sql(index: str) -> tuple[str, str]:
+    """Return the chunk of 64 that an index is in, and the bit that stands for it there."""
+    return f"{index} // {BITS}", f"bit_or(1::UBIGINT << (({index}) % {BITS}))"
+
+
+def order(asked: Question, tops: Sequence[str], present: set[int]) -> list[tuple[int, Key]]:
+    """Return the series of a result in order: values, then other and none where they are `present`."""
+    if asked.by is None:
+        return [(0, ALL)]
+    series = [(number, asked.key(text)) for number, text in enumerate(tops)]
+    if asked.series in present:
+        series.append((asked.series, OTHER))
+    if -1 in present:
+        series.append((-1, NONE))
+    return series
+
+
+def tidy(number: float | None) -> int | float | None:
+    """Return a number as JSON can hold it: whole ones as int (below 2^53), None for what no double can hold."""
+    if number is None or not math.isfinite(number):
+        return None
+    return int(number) if number == int(number) and abs(number) < _LARGEST else number
