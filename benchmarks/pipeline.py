@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from benchmarks.report import Report, middle
 
-__all__ = ["run"]
+__all__ = ["BROKERS", "produce", "run", "worker"]
 
 ROUNDS = 3
 OURS, ONE, PEER = "littlebro", "one", "event-tracking"
@@ -69,11 +69,11 @@ def _measure(
     with tempfile.TemporaryDirectory(prefix="littlebro-bench-") as folder:
         given = {"broker": broker, "database": database, "folder": folder}
         environment = {**os.environ, "LITTLEBRO_BENCH": json.dumps(given)}
-        _produce(environment, "migrate", 0)
-        with _worker(environment, Path(folder)):
+        produce(environment, "migrate", 0)
+        with worker(environment, Path(folder)):
             for _ in range(ROUNDS):
                 for how, n in counts.items():
-                    rates[how].append(n / _produce(environment, how, n))
+                    rates[how].append(n / produce(environment, how, n))
     ours, one = middle(rates[OURS]), middle(rates[ONE])
     beside = middle(rates[PEER]) if peer else 0.0
     report.row(title, ours, one, ours / one, beside or "-", ours / beside if beside else "-")
@@ -82,18 +82,19 @@ def _measure(
         report.at_least(f"{title} ÷ one task an event", ours / one, RATIO, " ×")
 
 
-def _produce(environment: dict[str, str], how: str, n: int) -> float:
+def produce(environment: dict[str, str], how: str, n: int) -> float:
+    """Run the producer; return the figure that it prints."""
     command = [sys.executable, "-m", "benchmarks.pipeline_site", how, str(n)]
     done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     return float(done.stdout.strip() or 0)
 
 
 @contextmanager
-def _worker(environment: dict[str, str], folder: Path) -> Iterator[None]:
+def worker(environment: dict[str, str], folder: Path, processes: int = 2) -> Iterator[None]:
     """Run a worker while the block runs."""
     command = [
         *(sys.executable, "-m", "celery", "--app=benchmarks.pipeline_site", "worker"),
-        *("--concurrency=2", "--without-gossip", "--without-mingle", "--loglevel=INFO"),
+        *(f"--concurrency={processes}", "--without-gossip", "--without-mingle", "--loglevel=INFO"),
     ]
     with (folder / "worker.log").open("w") as log:
         child = subprocess.Popen(command, env=environment, stdout=log, stderr=log)

@@ -29,6 +29,7 @@ __all__ = [
     "TASK",
     "Publisher",
     "connect",
+    "packed",
     "project_app",
     "publisher",
     "queue_of",
@@ -129,6 +130,15 @@ class _NoResult:
         self.ignored = True
 
 
+def packed(body: Any) -> tuple[bytes, dict[str, str]]:
+    """Return a message's body as it goes out, and the headers by which any kombu reads it."""
+    encoded = msgspec.json.encode(body)  # what kombu's JSON makes of it, in a third of the time
+    if len(encoded) < _WORTH_PACKING:
+        return encoded, {}
+    # The lowest level: the higher ones take twice the time for a tenth of the size.
+    return zlib.compress(encoded, 1), {"compression": _PACKED}
+
+
 class _Packer(Producer):
     """Sends a batch packed: a tenth in the broker's memory and on its disk, for a microsecond an event.
 
@@ -139,12 +149,8 @@ class _Packer(Producer):
     def publish(self, body: Any, **options: Any) -> Any:
         """See kombu; celery hands over what goes out."""
         if options.get("compression") is None:
-            encoded = msgspec.json.encode(body)  # what kombu's JSON makes of it, in a third of the time
-            if len(encoded) > _WORTH_PACKING:
-                # The lowest level: the higher ones take twice the time for a tenth of the size.
-                encoded = zlib.compress(encoded, 1)
-                options["headers"] = {**options["headers"], "compression": _PACKED}
-            body = encoded
+            body, headers = packed(body)
+            options["headers"] = {**options["headers"], **headers}
             options |= {"serializer": None, "content_type": "application/json", "content_encoding": "utf-8"}
         return super().publish(body, **options)
 

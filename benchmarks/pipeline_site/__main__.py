@@ -1,8 +1,10 @@
 """The producer, a process of its own: `python -m benchmarks.pipeline_site HOW N`; sends `N` events, waits for the rows.
 
-Prints the seconds from the first call to the last row.
+Prints the seconds from the first call to the last row. For `benchmarks.scaling`, HOW is also `publish`: until the
+broker has them all; `watch`: waits for rows, prints them by the second; `size`, `bytes`: what an event takes up.
 """
 
+import json
 import sys
 import time
 from collections.abc import Callable
@@ -26,11 +28,72 @@ def way(how: str) -> Callable[[str, dict[str, Any]], object]:
 
 
 def main(how: str, n: int) -> None:
-    """Send, wait, print."""
+    """Do what `how` says."""
     django.setup()
-    if how == "migrate":
-        call_command("migrate", verbosity=0)
-        return
+    others: dict[str, Callable[[int], None]] = {
+        "migrate": migrate, "publish": publish, "watch": watch, "size": size, "bytes": count_bytes,
+    }  # fmt: skip
+    if how in others:
+        others[how](n)
+    else:
+        flow(how, n)
+
+
+def migrate(_n: int) -> None:
+    """Make the tables."""
+    call_command("migrate", verbosity=0)
+
+
+def publish(n: int) -> None:
+    """Send; print the seconds until the broker has confirmed it all."""
+    from littlebro import tracker
+
+    began = time.perf_counter()
+    for number in range(n):
+        tracker.track_event(NAME, PARAMS[number % len(PARAMS)])
+    if not tracker.flush(LONGEST):
+        raise SystemExit(f"not published after {LONGEST} s")
+    print(time.perf_counter() - began)
+
+
+def watch(n: int) -> None:
+    """Wait for `n` rows; print how many a second there were, once the first had come."""
+    from benchmarks.pipeline_site.stores import store
+
+    rows = store()
+    start = rows.reached()
+    print("ready", flush=True)
+    while (first := rows.reached()) == start:
+        time.sleep(rows.pause)
+    began = time.perf_counter()
+    while rows.reached() < start + n:
+        if time.perf_counter() > began + LONGEST:
+            raise SystemExit(f"{rows.reached() - start} of {n} rows after {LONGEST} s")
+        time.sleep(rows.pause)
+    print((start + n - first) / (time.perf_counter() - began))
+
+
+def size(_n: int) -> None:
+    """Print the bytes a row in PostgreSQL, with all indexes."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_total_relation_size('littlebro_storedevent'), count(*) FROM littlebro_storedevent"
+        )
+        total, rows = cursor.fetchone()
+    print(total / rows)
+
+
+def count_bytes(n: int) -> None:
+    """Print the bytes an event in journal and messages, as JSON."""
+    from benchmarks.scaling import sizes
+
+    print(json.dumps(sizes(n)))
+
+
+def flow(how: str, n: int) -> None:
+    """Send, wait, print."""
     from benchmarks.pipeline_site.stores import store
 
     send, rows = way(how), store()
