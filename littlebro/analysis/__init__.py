@@ -17,12 +17,15 @@ from littlebro.analysis.reports.funnel import (
     funnel,
     funnel_people,
 )
+from littlebro.analysis.reports.retention import Cell, Cohort, Retention, aretention, retention
 from littlebro.analysis.reports.trend import Series, Trend, trend
 from littlebro.analysis.result import Key, Result, Table
 
 __all__ = [
     "Breakdown",
     "Bucket",
+    "Cell",
+    "Cohort",
     "Exclusion",
     "Funnel",
     "FunnelGroup",
@@ -31,6 +34,7 @@ __all__ = [
     "Path",
     "Person",
     "Result",
+    "Retention",
     "Row",
     "Series",
     "Step",
@@ -38,8 +42,10 @@ __all__ = [
     "Trend",
     "afunnel",
     "afunnel_people",
+    "aretention",
     "breakdown",
     "funnel",
     "funnel_people",
+    "retention",
     "trend",
 ]

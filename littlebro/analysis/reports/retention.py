@@ -1,0 +1,234 @@
+"""Retention: of the people who began, how many come back, period by period of the calendar.
+
+**What is looked at.** The events of people (those with a user or an anonymous id) that `query` and `person` match,
+its range aside; none later than `now`. A starting event is one that satisfies `start`, a return one that satisfies
+`back`; both may be the same `Step`.
+
+**Cohorts.** One for each day, week (from Monday) or month of `tz` that overlaps the range, empty ones too. With
+`first_time`, a person is in one cohort: that of the person's earliest starting event in the whole lifetime, if it lies
+in [start, end). Without (recurring), a person is in each cohort in whose period there is a starting event that
+lies in [start, end). A cohort that the range cuts is `partial`: who began in the part outside is missing.
+
+**Cells.** Cell n (0 to ``periods - 1``) tells of the cohort's n-th period after its own. Cell 0 is the cohort itself:
+its size. Cell n counts, of the cohort, the people with a return in that period, or, with `on_or_after`, in that or
+any later period up to `now`. The range does not bound returns. Periods are the calendar's, not spans of 24 hours:
+23:59 to 00:01 is day 1.
+
+**Running.** A cell is `running` while its period is not over (its end is later than `now`): the number may still
+grow. Where nobody is counted in a running cell, or its period has not begun, `people` is None, never 0.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any, Final, Literal
+
+import msgspec
+
+from littlebro.analysis import calendar, filters
+from littlebro.analysis.question import (
+    Person,
+    Span,
+    Step,
+    check_choice,
+    check_limit,
+    microseconds,
+    span_of,
+    zone_of,
+)
+from littlebro.analysis.reader import Reader, open_reader
+from littlebro.analysis.reports.twins import twin
+from littlebro.analysis.result import Result, Table
+from littlebro.events.query import EventQuery
+from littlebro.exceptions import InvalidQuery
+
+__all__ = ["PERIODS", "Cell", "Cohort", "Period", "Retention", "aretention", "retention"]
+
+Period = Literal["day", "week", "month"]
+PERIODS: Final = ("day", "week", "month")
+_MOST: Final = 366
+# No day, week or month is longer, nor two of them together where a zone skips a day.
+_LONGEST: Final = {"day": timedelta(days=2), "week": timedelta(days=9), "month": timedelta(days=33)}
+
+
+class Cell(msgspec.Struct, frozen=True):
+    """How many people of a cohort came back in one period; see the module."""
+
+    people: int | None
+    running: bool
+
+
+class Cohort(msgspec.Struct, frozen=True):
+    """The people who began in one period; `start` and `end` are the period's, in UTC."""
+
+    start: datetime
+    end: datetime
+    size: int
+    cells: list[Cell]
+    partial: bool
+
+
+class Retention(Result, frozen=True, kw_only=True):
+    """Cohorts in order of time, each with as many cells."""
+
+    start: datetime
+    end: datetime
+    tz: str
+    period: Period
+    first_time: bool
+    on_or_after: bool
+    cohorts: list[Cohort]
+
+    def table(self) -> Table:
+        """Return a row for each cohort: its start in the report's zone, its size, and the people of each cell."""
+        periods = len(self.cohorts[0].cells)
+        zone = zone_of(self.tz)
+        return Table(
+            [self.period, "size", *(f"{self.period} {n}" for n in range(periods))],
+            [
+                [cohort.start.astimezone(zone), cohort.size, *(cell.people for cell in cohort.cells)]
+                for cohort in self.cohorts
+            ],
+        )
+
+
+def retention(
+    query: EventQuery,
+    start: Step,
+    back: Step,
+    *,
+    period: Period = "day",
+    periods: int = 8,
+    first_time: bool = True,
+    on_or_after: bool = False,
+    alias: str = "default",
+    tz: str | tzinfo | None = None,
+    now: datetime | None = None,
+    person: Person | None = None,
+) -> Retention:
+    """Return how many of those who did `start` did `back` in the periods after; the rules stand at the module's head.
+
+    `query` bounds the starting events by its range; its other conditions hold for every event. Raises `InvalidQuery`
+    for what makes no sense.
+    """
+    span = span_of(query, tz, now)
+    check_choice(period, PERIODS, "period")
+    check_limit(periods, "periods", _MOST)
+    if not isinstance(start, Step) or not isinstance(back, Step):
+        raise InvalidQuery("start and back are each a Step.")
+    bounds, cohorts = _bounds(span, period, periods)
+    with open_reader(alias, collections=query.collections) as reader:
+        sizes = _begin(reader, query, start, span, bounds, person, first_time=first_time)
+        counts = _return(reader, query, back, span, bounds, person, periods, on_or_after=on_or_after)
+        return Retention(
+            as_of=reader.as_of,
+            start=span.start,
+            end=span.end,
+            tz=span.tz,
+            period=period,
+            first_time=first_time,
+            on_or_after=on_or_after,
+            cohorts=[
+                _cohort(span, bounds, number, periods, sizes[number], counts[number])
+                for number in range(cohorts)
+            ],
+        )
+
+
+aretention = twin(retention)
+
+
+def _bounds(span: Span, period: Period, periods: int) -> tuple[list[datetime], int]:
+    """Return where periods begin, up to the last cell's end, and the number of cohorts."""
+    try:
+        end = span.end + (periods + 1) * _LONGEST[period]
+    except OverflowError as error:
+        raise InvalidQuery("The cells reach beyond the calendar (years 1 to 9999).") from error
+    cohorts = len(calendar.bounds(span.start, span.end, period, span.zone)) - 1
+    return calendar.bounds(span.start, end, period, span.zone)[: cohorts + periods], cohorts
+
+
+_NUMBERED: Final = (
+    "(SELECT unnest($bounds::BIGINT[]) AS since, generate_subscripts($bounds::BIGINT[], 1) - 1 AS number)"
+)
+
+
+def _begin(
+    reader: Reader,
+    query: EventQuery,
+    start: Step,
+    span: Span,
+    bounds: Sequence[datetime],
+    person: Person | None,
+    *,
+    first_time: bool,
+) -> dict[int, int]:
+    """Make the table ``begun`` (person, cohort), and return the sizes of the cohorts that are not empty."""
+    test, parameters = _test(query, start, span, person)
+    moment, group = ("min(ts)", "GROUP BY person") if first_time else ("ts", "")
+    within = f"ts >= {microseconds(span.start)} AND ts < {microseconds(span.end)}"
+    early = "" if first_time else f" AND {within}"
+    reader.rows(
+        f"CREATE TEMP TABLE begun AS WITH found AS (SELECT person, {moment} AS ts FROM people"  # noqa: S608 - ours; values are parameters
+        f" WHERE {test}{early} {group})"
+        f" SELECT DISTINCT person, CAST(number AS INTEGER) AS cohort FROM found ASOF JOIN {_NUMBERED} b"
+        f" ON found.ts >= b.since WHERE {within}",
+        {**parameters, "bounds": [microseconds(bound) for bound in bounds]},
+    )
+    sizes: dict[int, int] = defaultdict(int)
+    sizes.update(reader.rows("SELECT cohort, count(*) FROM begun GROUP BY cohort"))
+    return sizes
+
+
+def _return(
+    reader: Reader,
+    query: EventQuery,
+    back: Step,
+    span: Span,
+    bounds: Sequence[datetime],
+    person: Person | None,
+    periods: int,
+    *,
+    on_or_after: bool,
+) -> dict[int, list[int]]:
+    """Return for each cohort how many of its people came back in each period after its own (and "after" that)."""
+    test, parameters = _test(query, back, span, person)
+    counts: dict[int, list[int]] = defaultdict(lambda: [0] * periods)
+    if len(bounds) < 3:
+        return counts
+    what = "max(ts) AS ts" if on_or_after else "ts"
+    until = "" if on_or_after else f" AND ts < {microseconds(bounds[-1])}"
+    rows = reader.rows(
+        f"WITH found AS (SELECT person, {what} FROM people WHERE {test}"  # noqa: S608 - ours; values are parameters
+        f" AND ts >= {microseconds(bounds[1])}{until} {'GROUP BY person' if on_or_after else ''}),"
+        f" back AS (SELECT DISTINCT person, CAST(number AS INTEGER) AS number FROM found"
+        f" ASOF JOIN {_NUMBERED} b ON found.ts >= b.since)"
+        f" SELECT cohort, least(number - cohort, {periods - 1}) AS cell, count(*) FROM begun JOIN back USING (person)"
+        f" WHERE number > cohort{'' if on_or_after else f' AND number < cohort + {periods}'} GROUP BY ALL",
+        {**parameters, "bounds": [microseconds(bound) for bound in bounds]},
+    )
+    for cohort, cell, people in rows:
+        for n in range(1, cell + 1) if on_or_after else (cell,):
+            counts[cohort][n] += people
+    return counts
+
+
+def _test(query: EventQuery, step: Step, span: Span, person: Person | None) -> tuple[str, dict[str, Any]]:
+    where, parameters = filters.where(msgspec.structs.replace(query, start=None, end=None), person)
+    condition, values = filters.step(step)
+    test = f"person IS NOT NULL AND ts <= {microseconds(span.now)} AND {where} AND {condition}"
+    return test, {**parameters, **values}
+
+
+def _cohort(
+    span: Span, bounds: Sequence[datetime], number: int, periods: int, size: int, counts: Sequence[int]
+) -> Cohort:
+    cells = []
+    for n in range(periods):
+        running = bounds[number + n + 1] > span.now
+        people = counts[n] if n else size
+        cells.append(Cell(None if running and not people else people, running))
+    start, end = bounds[number].astimezone(UTC), bounds[number + 1].astimezone(UTC)
+    return Cohort(start, end, size, cells, start < span.start or end > span.end)
