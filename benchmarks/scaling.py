@@ -32,7 +32,8 @@ def run(options: Any) -> list[Report]:
     rates = Report(
         "Parts of the way through a broker",
         f"Medians of {ROUNDS} rounds of {EVENTS:,} events. Publish: from the first call of one process until the\n"
-        "broker has confirmed the last batch. Store: a worker of one process, from its first row in PostgreSQL to the last.",
+        "broker has confirmed the last batch. Store: a worker of one process, from the first row in PostgreSQL\n"
+        "to the last.",
         ("events/s", "publish", "store"),
     )
     sizes = _sizes()
