@@ -6,7 +6,7 @@ A report is a function that takes an `EventQuery` and returns a frozen struct; e
 
 from littlebro.analysis.calendar import Bucket
 from littlebro.analysis.question import Path, Person, Step
-from littlebro.analysis.reports.breakdown import Breakdown, Row, breakdown
+from littlebro.analysis.reports.breakdown import Breakdown, Row, abreakdown, breakdown
 from littlebro.analysis.reports.funnel import (
     Exclusion,
     Funnel,
@@ -18,7 +18,7 @@ from littlebro.analysis.reports.funnel import (
     funnel_people,
 )
 from littlebro.analysis.reports.retention import Cell, Cohort, Retention, aretention, retention
-from littlebro.analysis.reports.trend import Series, Trend, trend
+from littlebro.analysis.reports.trend import Series, Trend, atrend, trend
 from littlebro.analysis.result import Key, Result, Table
 
 __all__ = [
@@ -40,9 +40,11 @@ __all__ = [
     "Step",
     "Table",
     "Trend",
+    "abreakdown",
     "afunnel",
     "afunnel_people",
     "aretention",
+    "atrend",
     "breakdown",
     "funnel",
     "funnel_people",
