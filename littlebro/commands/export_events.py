@@ -75,7 +75,7 @@ def _events(alias: str, query: EventQuery) -> Iterator[Event]:
         raise  # says all of that already
     except Exception as error:
         message = (
-            f"Not all was exported: {alias} could not be read: {explain(error)}. Is its store up, and was "
+            f"Not all was exported: {alias} could not be read: {explain(error).rstrip('.')}. Is its store up, and was "
             "`manage.py littlebro setup` run? --traceback shows where."
         )
         raise CommandError(message) from error

@@ -83,7 +83,7 @@ def _run(importer: Importer, source: Source) -> str | None:
     except KeyboardInterrupt:
         return f"Interrupted. {again}"
     except Exception as error:  # noqa: BLE001 - whatever the backend raised; the reason is shown
-        return f"The backend failed: {explain(error)}. {again}"
+        return f"The backend failed: {explain(error).rstrip('.')}. {again}"
     return None
 
 

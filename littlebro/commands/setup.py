@@ -24,8 +24,9 @@ def run(terminal: Terminal, options: Mapping[str, Any]) -> str | None:
 
     def set_up(name: str) -> None:
         backends[name].setup()
+        faults = backends[name].check()
         terminal.say(f"{name}: ready")
-        for sentence in backends[name].check():
+        for sentence in faults:
             terminal.note(f"{name}: {sentence}")
 
     return left_over(terminal, each_alias(chosen(options["alias"]), set_up), "Not set up")

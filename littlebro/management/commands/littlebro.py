@@ -54,7 +54,7 @@ class Command(BaseCommand):
             raise CommandError(explain(error)) from error
         except DatabaseError as error:
             message = (
-                f"The database refused: {explain(error)}. Is it up, and was `manage.py migrate` run? "
+                f"The database refused: {explain(error).rstrip('.')}. Is it up, and was `manage.py migrate` run? "
                 "--traceback shows where."
             )
             raise CommandError(message) from error
