@@ -29,7 +29,10 @@ from littlebro import (
     conf,
     publishing,
 )
-from littlebro.delivery import JournalTracker, deadletters, losses, retention
+from littlebro.analysis import erasure
+from littlebro.analysis.lake import Busy, lake_of
+from littlebro.analysis.lake import sync as sync_lake
+from littlebro.delivery import JournalTracker, deadletters, losses
 from littlebro.delivery.batch import Batch, parse_message
 from littlebro.delivery.courier import close_connections
 from littlebro.delivery.handler import trackers
@@ -38,8 +41,9 @@ from littlebro.events.context import inside_delivery
 from littlebro.events.event import FORMAT, Event
 from littlebro.exceptions import NewerFormat
 from littlebro.publishing import TASK, publisher
+from littlebro.storage.handler import backends
 
-__all__ = ["deliver", "purge", "upkeep"]
+__all__ = ["deliver", "purge", "sync", "upkeep"]
 
 logger = logging.getLogger("littlebro")
 
@@ -204,12 +208,29 @@ def purge() -> None:
     """Delete the events that are past the RETENTION_DAYS of their alias."""
     for alias in conf.aliases():
         try:
-            deleted = retention.purge(alias)
+            deleted = erasure.purge(alias)
         except Exception:
             logger.exception("littlebro[%s]: purging failed.", alias)
             continue
         if deleted:
             logger.info("littlebro[%s]: %d events past retention were deleted.", alias, deleted)
+
+
+@shared_task(name="littlebro.sync", ignore_result=True, time_limit=_NO_LIMIT, soft_time_limit=_NO_LIMIT)
+def sync() -> None:
+    """Bring the lakes of this machine up to date, one a store; without LITTLEBRO_LAKE there is nothing to do."""
+    done: set[str] = set()
+    for alias in conf.aliases():
+        try:
+            lake = lake_of(alias)
+            if lake is None or lake.alias in done or not backends[alias].supports_scan:
+                continue
+            done.add(lake.alias)
+            sync_lake(alias)
+        except Busy:
+            continue  # somebody else is at it
+        except Exception:
+            logger.exception("littlebro[%s]: the lake could not be synced.", alias)
 
 
 @signals.celeryd_init.connect(weak=False, dispatch_uid="littlebro.tasks")

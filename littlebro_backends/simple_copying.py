@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from littlebro.events.event import Event
 
-__all__ = ["copied"]
+__all__ = ["copied", "has_copy"]
 
 # Below so many events the round trips of a transaction cost more than COPY saves.
 _WORTH_IT: Final = 20
@@ -35,7 +35,7 @@ def copied(connection: BaseDatabaseWrapper, table: str, events: Sequence[Event])
 
     Raises what the driver raises where the connection is gone. `table` is the quoted name.
     """
-    if len(events) < _WORTH_IT or not _has_copy(connection):
+    if len(events) < _WORTH_IT or not has_copy(connection):
         return False
     text = _rows(events)
     if text is None:
@@ -53,7 +53,8 @@ def copied(connection: BaseDatabaseWrapper, table: str, events: Sequence[Event])
     return True
 
 
-def _has_copy(connection: BaseDatabaseWrapper) -> bool:
+def has_copy(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether this is PostgreSQL, through a driver that can COPY."""
     if connection.vendor != "postgresql":
         return False
     from django.db.backends.postgresql.psycopg_any import is_psycopg3  # noqa: PLC0415 - needs the driver

@@ -18,7 +18,7 @@ from littlebro_backends.simple_writing import ADVISORY_LOCK
 if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
 
-__all__ = ["rows_as_stored"]
+__all__ = ["rows_as_stored", "writers_ended"]
 
 _CHUNK: Final = 1_000
 _WAIT: Final = 1.0  # seconds for writers that were under way when the reading began
@@ -34,7 +34,7 @@ def rows_as_stored(open_cursor: OpenCursor, table: Table, after: int, in_transac
     """
     with open_cursor() as cursor:
         last = table.last_key(cursor)
-        if last <= after or (table.vendor == "postgresql" and not _writers_ended(cursor)):
+        if last <= after or (table.vendor == "postgresql" and not writers_ended(cursor)):
             return
     look_for_gaps = table.vendor == "mysql" and not in_transaction
     if look_for_gaps:
@@ -50,7 +50,7 @@ def rows_as_stored(open_cursor: OpenCursor, table: Table, after: int, in_transac
         after = whole[-1][0]
 
 
-def _writers_ended(cursor: CursorWrapper) -> bool:
+def writers_ended(cursor: CursorWrapper) -> bool:
     """Wait, on PostgreSQL, for those writers that may hold a key below the greatest one in sight.
 
     Whoever took such a key and has not ended holds the writers' lock now; those who come later get greater

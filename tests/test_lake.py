@@ -51,7 +51,7 @@ def expected(events: list[Event]) -> tuple[list[Any], dict[str, str]]:
     rows = sorted(
         (
             event.collection, event.id, event.name, round(event.timestamp.timestamp() * 1e6), event.user_id,
-            event.anonymous_id, '{"n":%d,"t":"é"}' % event.params["n"],
+            event.anonymous_id, f'{{"n":{event.params["n"]},"t":"é"}}',
             "u" + event.user_id if event.user_id else
             ("u" + links[event.anonymous_id] if event.anonymous_id in links else
              f"a{event.anonymous_id}" if event.anonymous_id else None),
@@ -70,7 +70,8 @@ def found(alias: str = "default") -> tuple[list[Any], dict[str, str]]:
         keys = dict(
             reader.rows(
                 "SELECT md5_number_lower(k), k FROM"
-                " (SELECT DISTINCT 'u' || user_id AS k FROM events UNION SELECT DISTINCT 'a' || anonymous_id FROM events"
+                " (SELECT DISTINCT 'u' || user_id AS k FROM events"
+                " UNION SELECT DISTINCT 'a' || anonymous_id FROM events"
                 " UNION SELECT 'u' || user_id FROM links)"
                 " WHERE k IS NOT NULL"
             )

@@ -9,11 +9,13 @@ from littlebro.commands import (
     flush,
     forget,
     import_file,
+    lake,
     person,
     plugins,
     purge,
     setup,
     status,
+    sync,
     upkeep,
 )
 from littlebro.commands.base import Subcommand, Terminal, UsageError
@@ -27,6 +29,8 @@ SUBCOMMANDS: Final[Mapping[str, Subcommand]] = {
     "flush": cast(Subcommand, flush),
     "upkeep": cast(Subcommand, upkeep),
     "deadletters": cast(Subcommand, deadletters),
+    "sync": cast(Subcommand, sync),
+    "lake": cast(Subcommand, lake),
     "purge": cast(Subcommand, purge),
     "forget": cast(Subcommand, forget),
     "person": cast(Subcommand, person),

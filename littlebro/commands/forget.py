@@ -6,12 +6,12 @@ from argparse import ArgumentParser
 from collections.abc import Mapping
 from typing import Any, Final
 
+from littlebro.analysis.erasure import forget
 from littlebro.commands.base import Failure, Terminal, UsageError, ask, chosen, each_alias, left_over
-from littlebro.delivery.forget import forget
 
 __all__ = ["HELP", "add_person", "arguments", "person_of", "run"]
 
-HELP: Final = "Erase a person everywhere: backends, sinks, dead letters, journal."
+HELP: Final = "Erase a person everywhere: backends, sinks, dead letters, journal, lake."
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -30,7 +30,7 @@ def add_person(parser: ArgumentParser) -> None:
 
 
 def person_of(options: Mapping[str, Any]) -> dict[str, str | None]:
-    """Return who is meant, as the functions of `littlebro.delivery.forget` take it."""
+    """Return who is meant, as `forget` and `person` take it."""
     user_id, anonymous_id = options["user"], options["anonymous"]
     if (user_id is None) == (anonymous_id is None):
         raise UsageError("Say who is meant: --user ID or --anonymous ID.")

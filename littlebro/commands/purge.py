@@ -6,8 +6,9 @@ from argparse import ArgumentParser
 from collections.abc import Mapping
 from typing import Any, Final
 
+from littlebro.analysis.erasure import purge
 from littlebro.commands.base import Terminal, add_alias, chosen, each_alias, left_over
-from littlebro.delivery.retention import expired, purge
+from littlebro.delivery.retention import expired
 from littlebro.storage.handler import backends
 from littlebro.storage.reading import count
 

@@ -104,14 +104,14 @@ def strict() -> bool:
 
 
 def beat_schedule() -> dict[str, dict[str, Any]]:
-    """Return the entries for Celery's ``beat_schedule`` that littlebro wants: upkeep and purge.
+    """Return the entries for Celery's ``beat_schedule`` that littlebro wants: upkeep, sync and purge.
 
     Times are in seconds. A chore that was not begun before the next is due expires, so that a late beat, or two of
     them, does not pile them up. Small steps: a daily interval would never come where beat restarts each day.
     """
     return {
         task: {"task": task, "schedule": every, "options": {"queue": "littlebro", "expires": every - 1}}
-        for task, every in (("littlebro.upkeep", 60.0), ("littlebro.purge", 3600.0))
+        for task, every in (("littlebro.upkeep", 60.0), ("littlebro.sync", 60.0), ("littlebro.purge", 3600.0))
     }
 
 
