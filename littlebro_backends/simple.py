@@ -7,7 +7,7 @@ one a thread: whoever owns the thread closes them. Knows PostgreSQL, SQLite, Mar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from heapq import merge
 from operator import attrgetter
@@ -23,9 +23,8 @@ from littlebro.events.query import EventQuery
 from littlebro.exceptions import EventRefused, InvalidQuery
 from littlebro.models import StoredEvent
 from littlebro.storage import BaseBackend, SaveResult
-from littlebro_backends.simple_copying import copied, has_copy
-from littlebro_backends.simple_faults import refusal
-from littlebro_backends.simple_leaving import copy_rows
+from littlebro_backends.simple_copying import copied
+from littlebro_backends.simple_faults import gave_way, refusal
 from littlebro_backends.simple_order import rows_as_stored
 from littlebro_backends.simple_reading import Table
 from littlebro_backends.simple_writing import WRITERS, chunks, writing_cursor
@@ -65,13 +64,25 @@ class Backend(BaseBackend):
             return SaveResult(stored=0)
         batch = sorted(events, key=_order)  # overlapping batches in different orders would deadlock
         try:
-            with self._connection() as connection:
-                return self._write(connection, batch)
+            return self._save(batch)
         except Error as error:
             reason = refusal(error)
             if reason is None:
                 raise
             raise EventRefused(reason) from error
+
+    def _save(self, batch: Sequence[Event]) -> SaveResult:
+        """Write; once more where the database gave way to somebody else, unless that undid more than this batch."""
+        alone = False
+        try:
+            with self._connection() as connection:
+                alone = not connection.in_atomic_block and connection.get_autocommit()
+                return self._write(connection, batch)
+        except OperationalError as error:
+            if not alone or not gave_way(error):
+                raise
+        with self._connection() as connection:
+            return self._write(connection, batch)
 
     def _write(self, connection: BaseDatabaseWrapper, batch: Sequence[Event]) -> SaveResult:
         if copied(connection, connection.ops.quote_name(self._name), batch):
@@ -132,20 +143,6 @@ class Backend(BaseBackend):
             in_transaction = connection.in_atomic_block
         for row in rows_as_stored(self._cursor, table, key, in_transaction):
             yield str(row[0]), table.event(row)
-
-    @property
-    def supports_copy_stored(self) -> bool:
-        """See BaseBackend.supports_copy_stored: PostgreSQL can."""
-        return has_copy(connections[self.using])
-
-    def copy_stored(
-        self, after: str | None, limit: int, recent: int, write: Callable[[bytes], object]
-    ) -> Sequence[str]:
-        """See BaseBackend.copy_stored()."""
-        key = _key(after)
-        with self._connection() as connection:
-            table = Table(connection, self._name)
-        return copy_rows(self._cursor, table, key, limit, recent, write)
 
     def count(self, query: EventQuery) -> int:
         """See BaseBackend.count()."""

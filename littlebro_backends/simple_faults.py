@@ -11,11 +11,12 @@ from typing import Final
 
 from django.db import Error
 
-__all__ = ["refusal"]
+__all__ = ["gave_way", "refusal"]
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _PG_DATA: Final = ("22", "23")  # data exception; integrity constraint violation
 _PG_LIMIT: Final = {"54000", "54001", "54011"}  # index row too large; nested too deep; too many columns
+_PG_GAVE_WAY: Final = {"40001", "40P01"}  # serialization failure; deadlock
 _PG_UNIQUE: Final = "23505"  # another unique index than ours: nothing about the event is wrong in itself
 
 # https://mariadb.com/kb/en/mariadb-error-code-reference/
@@ -40,6 +41,16 @@ _MYSQL_DATA: Final = {
 # https://www.sqlite.org/rescode.html; the low byte is the primary code, the rest narrows it down
 _SQLITE_DATA: Final = {18, 19, 20}  # TOOBIG, CONSTRAINT, MISMATCH
 _SQLITE_UNIQUE: Final = {1555, 2067}  # CONSTRAINT_PRIMARYKEY, CONSTRAINT_UNIQUE
+
+
+_MYSQL_GAVE_WAY: Final = 1213  # deadlock: gaps of an index are locked, too, in whatever order the rows come
+
+
+def gave_way(error: Error) -> bool:
+    """Return whether the database undid the statement in favour of another's, so that it will do a moment later."""
+    if getattr(error.__cause__, "sqlstate", None) in _PG_GAVE_WAY:
+        return True
+    return bool(error.args) and error.args[0] == _MYSQL_GAVE_WAY
 
 
 def refusal(error: Error) -> str | None:

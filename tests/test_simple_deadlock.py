@@ -1,0 +1,94 @@
+"""`simple` where MariaDB undoes a write in favour of another's: it writes once more, if the write was all there was."""
+
+import datetime
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connections, transaction
+
+from littlebro.events.event import Event
+from littlebro.models import StoredEvent
+from littlebro_backends.simple import Backend
+
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "mariadb"])
+
+NOW = datetime.datetime(2026, 3, 29, tzinfo=datetime.UTC)
+
+
+def make(event_id: str) -> Event:
+    return Event(id=event_id, name="n", timestamp=NOW, received_at=NOW, params={}, context={})
+
+
+def row(event_id: str) -> StoredEvent:
+    fields = {"collection": "littlebro", "name": "n", "timestamp": NOW, "received_at": NOW}
+    return StoredEvent(event_id=event_id, params={}, context={}, **fields)
+
+
+class Rival:
+    """Another writer, whose transaction is large, so that the database takes its side."""
+
+    def __init__(self) -> None:
+        rows = StoredEvent.objects.using("mariadb")
+        with transaction.atomic(using="mariadb"):
+            rows.bulk_create([row(f"z{number:03d}") for number in range(200)])
+            row("b").save(using="mariadb")
+            self.begun.set()
+            assert self.is_waited_for(), 'nobody waits for "b"'
+            row("a").save(using="mariadb")
+        connections["mariadb"].close()
+
+    @staticmethod
+    def is_waited_for() -> bool:
+        """Wait until the other holds "a", and waits for "b"."""
+        end = time.monotonic() + 10
+        with connections["mariadb"].cursor() as cursor:
+            while time.monotonic() < end:
+                cursor.execute(
+                    "SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
+                )
+                if cursor.fetchone()[0]:
+                    return True
+                time.sleep(0.25)  # a look within a tenth of a second shows what the last one showed
+        return False
+
+    begun = threading.Event()
+
+
+@pytest.fixture(autouse=True)
+def _rival() -> Iterator[None]:
+    """Let the other writer hold "b" and want "a", while the test holds "a" and wants "b"."""
+    Rival.begun.clear()
+    thread = threading.Thread(target=Rival)
+    thread.start()
+    assert Rival.begun.wait(10)
+    yield
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_a_batch_is_written_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The deadlock is the database's to see, and nobody's else: the batch is stored, each event once."""
+    backend = Backend("default", "mariadb", {})
+    tries: list[int] = []
+    write = Backend._write
+
+    def counted(self: Backend, *given: Any) -> Any:
+        tries.append(1)
+        return write(self, *given)
+
+    monkeypatch.setattr(Backend, "_write", counted)
+    result = backend.save_many([make("b"), make("a"), make("c")])
+    assert len(tries) == 2
+    assert (result.stored, result.duplicates) == (1, 2)
+    assert StoredEvent.objects.using("mariadb").count() == 203
+
+
+def test_inside_the_callers_transaction_it_is_told() -> None:
+    """There the database has undone the caller's own writes, too: that is not ours to hide."""
+    backend = Backend("default", "mariadb", {})
+    with pytest.raises(OperationalError, match="1213"), transaction.atomic(using="mariadb"):
+        backend.save_many([make("a"), make("b")])
+    connections["mariadb"].close()
