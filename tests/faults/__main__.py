@@ -72,8 +72,9 @@ def _provide() -> None:
 def _chosen(stage: Stage, only: Sequence[str]) -> Iterator[Felt | Story]:
     """Yield the trials whose fault or path holds each of the texts; controls where their path has any."""
     outages = list(felt(stage))
+    every: list[Felt | Story] = [*outages, *stories(stage)]
     for path in PATHS:
-        wanted = [case for case in [*outages, *stories(stage)] if case.path == path and _holds(case, only)]
+        wanted = [case for case in every if case.path == path and _holds(case, only)]
         if any(isinstance(case, Felt) for case in wanted):
             yield from (case for case in outages if case.path == path and case.fault == CONTROL)
         yield from (case for case in wanted if case.fault != CONTROL)
@@ -91,15 +92,15 @@ def run(folder: Path, options: argparse.Namespace) -> Iterator[Row]:
             print(f"{case.fault} | {case.path} ...", file=sys.stderr, flush=True)
             place = folder / f"trial-{number}"
             row = perform(
-                case, place, seconds=options.seconds, gap=options.gap, control=controls.get(case.path)
+                case, stage, place, seconds=options.seconds, gap=options.gap, control=controls.get(case.path)
             )
             if case.fault == CONTROL:
                 controls[case.path] = row
             yield row
             if not row.broken:
                 shutil.rmtree(place, ignore_errors=True)
-        if all(text.lower() in "backlog" for text in options.only):
-            for path in CELERY:
+        for path in CELERY:
+            if all(text.lower() in f"backlog | {path}".lower() for text in options.only):
                 print(f"backlog | {path} ...", file=sys.stderr, flush=True)
                 yield backlog.run(stage, path, folder / f"backlog-{CELERY.index(path)}", options.backlog)
 
@@ -137,7 +138,7 @@ def main(arguments: Sequence[str]) -> int:
     print(table(HEADS, [row.cells() for row in rows]))
     if options.write:
         options.write.write_text(rst(rows, "make faults"), encoding="utf-8")
-    return 0 if all(not row.broken for row in rows) else 1
+    return 0 if all(row.verdict != "FAIL" for row in rows) else 1
 
 
 if __name__ == "__main__":

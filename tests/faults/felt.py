@@ -86,8 +86,7 @@ def _folders(stage: Stage) -> Iterator[Felt]:
 
 def _disk(stage: Stage, path: str) -> Felt:
     def on_disk(place: Path) -> World:
-        assert stage.disk  # mounted when first asked for
-        return stage.world(path, place, journal=stage.disk_folder / place.name)
+        return stage.world(path, place, journal=stage.disk.place / place.name)
 
     return Felt(
         "disk of the journal full", path, on_disk, lambda _world: stage.disk.full(), size=300, refuses=True

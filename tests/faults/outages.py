@@ -211,15 +211,15 @@ class Disk:
         done = subprocess.run(mount, check=False, capture_output=True, text=True)
         if done.returncode:
             raise UnavailableError(f"no tmpfs can be mounted: {done.stderr.strip()}")
-        self._place = place
+        self.place = place
 
     def close(self) -> None:
-        subprocess.run(["umount", "--lazy", str(self._place)], check=False)
+        subprocess.run(["umount", "--lazy", str(self.place)], check=False)
 
     @contextlib.contextmanager
     def full(self) -> Iterator[None]:
         """Fill it to the last byte, and again whenever something is freed."""
-        filler = self._place / "filler"
+        filler = self.place / "filler"
         end = threading.Event()
 
         def fill() -> None:

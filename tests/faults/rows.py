@@ -27,7 +27,7 @@ HEADS: Final = (
 
 @dataclass
 class Row:
-    """A row of the table; `broken` says what is not as promised."""
+    """A row of the table; `broken` says what is not as promised, `missed` which bounds of time and memory."""
 
     fault: str
     path: str
@@ -42,11 +42,12 @@ class Row:
     workers: float | None = None
     loses: bool = False
     broken: list[str] = field(default_factory=list)
+    missed: list[str] = field(default_factory=list)
 
     @property
     def verdict(self) -> str:
         """Return how it ended, in a word."""
-        if self.broken:
+        if self.broken or self.missed:
             return "FAIL"
         return "SHOWN" if self.loses else "PASS"
 
@@ -81,12 +82,12 @@ def of_trial(case: Felt, seen: Trial, control: Row | None, log: str) -> Row:
         _must(row, seen.exact(), f"what is missing is not what is counted: {seen}")
         _must(row, case.refuses or not (seen.refused or verdict.lost), "events were refused or lost")
     _must(row, not verdict.duplicated and not seen.raised, f"doubled or raised: {seen}")
-    _must(row, seen.within >= _SHARE, "calls took longer than 10 ms")
+    _bound(row, seen.within >= _SHARE, "calls took longer than 10 ms")
     if control is not None and control.longest is not None:
         row.bound = control.longest + _MORE
-        _must(row, seen.longest <= row.bound, "the longest call took too long")
-    _must(row, seen.grown < _GROWTH, "the web process grew")
-    _must(row, (seen.grown_workers or 0) < _GROWTH, "the workers grew")
+        _bound(row, seen.longest <= row.bound, "the longest call took too long")
+    _bound(row, seen.grown < _GROWTH, "the web process grew")
+    _bound(row, (seen.grown_workers or 0) < _GROWTH, "the workers grew")
     return row
 
 
@@ -97,7 +98,8 @@ def of_story(story: Story, world: World) -> Row:
     if times:
         row.within = 100 * sum(took < 10 for took in times) / len(times)
         row.longest = times[-1]
-        _must(row, row.within >= _SHARE, "calls took longer than 10 ms")
+        # Of fewer than a thousand calls, 99.9 % would be all of them.
+        _bound(row, row.within >= _SHARE or len(times) < 1000, "calls took longer than 10 ms")
     dead = len(world.dead_letters())
     _must(row, verdict.lost == dead == story.refused, f"lost, or dead letters ({dead}): {verdict}")
     _must(row, verdict.counted == story.refused, f"counted: {world.losses()}")
@@ -109,6 +111,11 @@ def of_story(story: Story, world: World) -> Row:
 def _must(row: Row, holds: bool, otherwise: str) -> None:
     if not holds:
         row.broken.append(otherwise)
+
+
+def _bound(row: Row, holds: bool, otherwise: str) -> None:
+    if not holds:
+        row.missed.append(otherwise)
 
 
 def rst(rows: Iterable[Row], command: str) -> str:

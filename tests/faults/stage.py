@@ -67,11 +67,6 @@ class Stage:
         self._stack.callback(disk.close)
         return disk
 
-    @property
-    def disk_folder(self) -> Path:
-        """Where the small file system is."""
-        return self.folder / "disk"
-
     def broker(self, path: str) -> Broker:
         """Return the broker of a path, behind a proxy."""
         return self._broker(path, Lasting if path == REDIS else RabbitMQ)
