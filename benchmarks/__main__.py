@@ -8,7 +8,7 @@ import importlib
 import platform
 import sys
 
-PARTS = ("calls", "middleware", "storage", "memory", "admin", "pipeline", "scaling", "hooks", "sync")
+PARTS = ("calls", "middleware", "storage", "memory", "admin", "pipeline", "scaling", "frozen", "hooks", "sync")
 
 
 def main() -> int:
