@@ -22,7 +22,7 @@ pip = $(python) -m pip install --quiet --disable-pip-version-check
 manage = $(python) tests/manage.py
 cover = $(if $(strip $(ARGS)),,--cov --cov-fail-under=95)
 
-.PHONY: help demo test oldest lint format docs bench changelog clean
+.PHONY: help demo test faults oldest lint format docs bench changelog clean
 .DEFAULT_GOAL := help
 comma := ,
 
@@ -30,6 +30,7 @@ help:
 	@echo 'make demo    a small shop with simulated visitors; ARGS="--for 30 --port 0"'
 	@echo '             the same through a broker into MongoDB, on servers that it starts: TRACKER=celery BACKEND=mongo'
 	@echo 'make test    the whole suite, on databases and brokers that it starts itself; ARGS="tests/test_x.py -x" for a part'
+	@echo 'make faults  every fault at full length, and the table of the documentation; ARGS="--only frozen" for a part'
 	@echo 'make oldest  the suite on the oldest Django and libraries that pyproject.toml admits'
 	@echo 'make lint    every gate: style, types, layers, migrations, settings, changelog, documentation'
 	@echo 'make format  let ruff put the code into shape'
@@ -53,6 +54,10 @@ demo: $(VENV)/.$(subst $() ,,$(demo_extras))
 
 test: $(VENV)/.test
 	$(python) tests/services.py run -- $(python) -m pytest $(cover) $(ARGS)
+
+# Only the whole table is written into the documentation.
+faults: $(VENV)/.test
+	$(python) -m tests.faults $(if $(strip $(ARGS)),$(ARGS),--write docs/faults.inc)
 
 oldest: pyproject.toml
 	$(MAKE) .venv-oldest/bin/python VENV=.venv-oldest BASE="$(BASE)"
