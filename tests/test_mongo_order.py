@@ -8,10 +8,12 @@ from bson import ObjectId
 
 from littlebro import EventQuery
 from littlebro.storage import SaveResult
+from littlebro.testing.contracts import make_event as make
+from littlebro.testing.contracts.samples import NOON
 from littlebro_backends import mongo, mongo_order
 from littlebro_backends.mongo_order import Crowded, Log
 from littlebro_backends.mongo_steps import run
-from tests.test_mongo import DAY, NOON, OPTIONS, backend, database, make
+from tests.test_mongo import DAY, OPTIONS, backend, database
 
 __all__ = ["backend", "database"]  # the fixtures
 
