@@ -137,7 +137,9 @@ def main(arguments: Sequence[str]) -> int:
         shutil.rmtree(folder, ignore_errors=True)
     print(table(HEADS, [row.cells() for row in rows]))
     if options.write:
-        options.write.write_text(rst(rows, "make faults"), encoding="utf-8")
+        options.write.write_text(
+            rst(rows, " ".join(["python -m tests.faults", *arguments])), encoding="utf-8"
+        )
     return 0 if all(row.verdict != "FAIL" for row in rows) else 1
 
 

@@ -4,9 +4,9 @@ In: what a trial found, and the control run of its path. Out: PASS, FAIL, or SHO
 events are lost, and they were.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from tests.faults.felt import Felt
 from tests.faults.harness import World
@@ -118,13 +118,15 @@ def _bound(row: Row, holds: bool, otherwise: str) -> None:
         row.missed.append(otherwise)
 
 
-def rst(rows: Iterable[Row], command: str) -> str:
-    """Return the table for the documentation, which says where it comes from."""
-    parts = [f".. Written by ``{command}``; do not edit.\n", "", ".. list-table::", "   :header-rows: 1", ""]
-    for cells in [[*HEADS[:-1], "verdict"], *(row.cells() for row in rows)]:
-        parts += _list_row(cells)
-    return "\n".join(parts) + "\n"
-
-
-def _list_row(cells: Sequence[Any]) -> list[str]:
-    return [f"   {'* -' if not place else '  -'} {cell}".rstrip() for place, cell in enumerate(cells)]
+def rst(rows: Sequence[Row], command: str) -> str:
+    """Return the tables for the documentation, one a path, which say where they come from."""
+    parts = [f".. Written by ``{command}``; do not edit.", ""]
+    for path in dict.fromkeys(row.path for row in rows):
+        parts += [f".. rubric:: {path}", "", ".. list-table::", "   :header-rows: 1", ""]
+        for cells in ([*HEADS[:-1], ""], *(row.cells() for row in rows if row.path == path)):
+            shown = [cell for head, cell in zip(HEADS, cells, strict=True) if head != "path"]
+            parts += [
+                f"   {'* -' if not place else '  -'} {cell}".rstrip() for place, cell in enumerate(shown)
+            ]
+        parts.append("")
+    return "\n".join(parts)
