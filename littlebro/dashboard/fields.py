@@ -21,6 +21,7 @@ __all__ = [
     "COLUMNS",
     "SIGNS",
     "condition_text",
+    "condition_words",
     "conditions_of",
     "parse_condition",
     "parse_path",
@@ -148,3 +149,9 @@ def value_text(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(dict.fromkeys(value_text(item) for item in value))
     return msgspec.json.encode(value).decode()
+
+
+def condition_words(condition: Condition) -> str:
+    """Return a condition as a person reads it."""
+    words = f"{path_text(condition.path)} {SIGNS[condition.op]}"
+    return words if condition.op in _NEEDLESS else f"{words} {value_text(condition.value)[:80]}"

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from littlebro.conf import aliases
+from littlebro.dashboard.builders import funnel_form, retention_form
 from littlebro.dashboard.fields import SIGNS, path_text, value_text
 from littlebro.dashboard.panels.base import MEASURES, NUMERIC
 from littlebro.dashboard.questions import COMPARISONS, Question
@@ -54,6 +55,7 @@ class Page(msgspec.Struct, frozen=True):
     persons: bool = False
     timed: bool = True  # whether the range of time matters
     compares: bool = True
+    builder: Callable[[Question], Mapping[str, Any]] | None = None  # what its form is filled with
 
 
 def _overview(_: Question) -> list[Slot]:
@@ -72,12 +74,54 @@ def _breakdown(_: Question) -> list[Slot]:
     return [Slot("breakdown", look="list")]
 
 
+def _funnel(question: Question) -> list[Slot]:
+    if not question.has_step("s1"):
+        return []
+    people = [Slot("funnel-people", look="list", persons=True)] if question.text("people") else []
+    return [Slot("funnel", "Funnel", look="list"), *people]
+
+
+def _retention(_: Question) -> list[Slot]:
+    return [Slot("retention", "Retention")]
+
+
+def _paths(_: Question) -> list[Slot]:
+    return [Slot("paths", "Paths")]
+
+
 PAGES: Final[Mapping[str, Page]] = {
     page.slug: page
     for page in (
         Page("overview", "Overview", _overview, key="o"),
         Page("trends", "Trends", _trends, "littlebro/dashboard/trends.html", key="t"),
         Page("breakdown", "Breakdown", _breakdown, "littlebro/dashboard/breakdown.html", key="b"),
+        Page(
+            "funnel",
+            "Funnel",
+            _funnel,
+            "littlebro/dashboard/funnel.html",
+            key="n",
+            compares=False,
+            builder=funnel_form,
+        ),
+        Page(
+            "retention",
+            "Retention",
+            _retention,
+            "littlebro/dashboard/retention.html",
+            key="r",
+            compares=False,
+            builder=retention_form,
+        ),
+        Page(
+            "paths",
+            "Paths",
+            _paths,
+            "littlebro/dashboard/paths.html",
+            key="p",
+            compares=False,
+            builder=lambda question: {"start": question.text("from")},
+        ),
     )
 }
 

@@ -36,43 +36,6 @@ _OWN: Final = frozenset({
     "measure", "value", "by", "limit", "kind", "hide", "sort", "dir", "q", "cursor", "w", "window", "order", "bystep",
     "who", "period", "periods", "first", "later", "from", "to", "depth", "gap", "every", "people", "side",
 })  # fmt: skip
-_STEPS: Final = 8
-_MANY: Final = frozenset({"name", "collection", "f"})
-_OWN: Final = frozenset({
-    "measure", "value", "by", "limit", "kind", "hide", "sort", "dir", "q", "cursor", "w", "window", "order", "bystep",
-    "who", "period", "periods", "first", "later", "from", "to", "depth", "gap", "every", "all", "k",
-})  # fmt: skip
-_STEPS: Final = 8
-_MANY: Final = frozenset({"name", "collection", "f"})
-_OWN: Final = frozenset(
-    [
-        "measure",
-        "value",
-        "by",
-        "limit",
-        "kind",
-        "hide",
-        "sort",
-        "dir",
-        "q",
-        "cursor",
-        "w",
-        "window",
-        "order",
-        "bystep",
-        "who",
-        "period",
-        "periods",
-        "first",
-        "later",
-        "from",
-        "to",
-        "depth",
-        "gap",
-        "every",
-        "all",
-    ]
-)
 _STEPS: Final = ("start", "back", *(f"{kind}{n}" for kind in "sx" for n in range(1, MOST_STEPS + 1)))
 _FORM: Final = {f"{step}{part}" for step in ("f", *_STEPS) for part in "pov"}
 _KNOWN: Final = {*COMMON, *_OWN, *_STEPS, *_FORM, *(f"{s}f" for s in _STEPS), *(f"{s}a" for s in _STEPS)}

@@ -95,6 +95,7 @@ class Views:
             "nav": self._nav(request, page.slug, question, access), "views": self._views(),
             "links": {name: self.url(name) for name in ("suggest", "save", "annotate")},
             "people_url": self.page_url("people"), "trends_url": self.page_url("trends"),
+            "builder": page.builder(question) if page.builder else {},
             "address": request.GET.urlencode(), "dashboard": self, "zone": timezone.get_current_timezone_name(), **context,
         })  # fmt: skip
 
@@ -104,7 +105,7 @@ class Views:
             found = canonical(request.GET)
         except InvalidQuery as error:
             return [str(error)]
-        if found.urlencode() == request.GET.urlencode():
+        if dict(found.lists()) == dict(request.GET.lists()):
             return []
         return HttpResponseRedirect(f"{request.path}?{found.urlencode()}" if found else request.path)
 

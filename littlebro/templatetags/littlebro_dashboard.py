@@ -27,6 +27,8 @@ def show_change(given: Change | None) -> SafeString:
     """Return how a figure moved, told by more than its colour."""
     if given is None:
         return mark_safe("")
+    if given.text == "new":
+        return mark_safe('<span class="lb-change lb-up">new</span>')
     return format_html(
         '<span class="lb-change lb-{}" title="before: {}"><span aria-hidden="true">{}</span><span class="lb-unseen">{} </span>{}</span>',
         given.tone, given.before, _ARROWS[given.tone], _WORDS[given.tone], given.text,

@@ -86,22 +86,22 @@ def field_label(path: Path) -> str:
     return COLUMNS[path[0]] if len(path) == 1 else visible(shorten(path_text(path), _LONGEST))
 
 
-def key_plain(key: Key) -> str:
-    """Return a key as text, whole; a text that reads as a number or a truth is in quotes."""
+def key_plain(key: Key, path: Path | None = None) -> str:
+    """Return a key as text, whole; in params and context a text that reads as a number or a truth is in quotes."""
     if key.kind != "value":
         return {"other": "Other", "none": "None", "all": "All"}[key.kind]
-    if isinstance(key.value, str) and len(typed(key.value)) > 1:
+    if isinstance(key.value, str) and (path is None or len(path) > 1) and len(typed(key.value)) > 1:
         return f'"{key.value}"'
     return key.label
 
 
-def key_title(key: Key) -> str:
+def key_title(key: Key, path: Path | None = None) -> str:
     """Return a key as text for attributes, in which nothing can turn the direction."""
-    return visible(shorten(printable(key_plain(key)), _LONGEST))
+    return visible(shorten(printable(key_plain(key, path)), _LONGEST))
 
 
-def key_html(key: Key, length: int = _LONGEST) -> SafeString:
+def key_html(key: Key, length: int = _LONGEST, path: Path | None = None) -> SafeString:
     """Return a key as markup; what is no value looks different from any value."""
     if key.kind != "value":
-        return format_html('<span class="lb-kind">{}</span>', key_plain(key))
-    return as_text(key_plain(key), length)
+        return format_html('<span class="lb-kind">{}</span>', key_plain(key, path))
+    return as_text(key_plain(key, path), length)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, get_args
+from typing import Any, Final
 
-from littlebro.analysis import breakdown
+from django.utils.http import urlencode
+
 from littlebro.analysis.question import Path, Person
-from littlebro.analysis.reports.breakdown import Breakdown, Row, RowMeasure
+from littlebro.analysis.reports.breakdown import ROW_MEASURES, Breakdown, Row, breakdown
 from littlebro.analysis.result import Key, Table
 from littlebro.dashboard.charts import bar
 from littlebro.dashboard.numbers import change, exact, percent
@@ -23,12 +24,12 @@ from littlebro.dashboard.panels.base import (
 from littlebro.dashboard.questions import Question
 from littlebro.exceptions import InvalidQuery
 
-__all__ = ["BREAKDOWN", "LIST", "ROW_MEASURES"]
+__all__ = ["BREAKDOWN", "LIST"]
 
-ROW_MEASURES: Final = tuple(get_args(RowMeasure))
 _SORTS: Final = ("people", "events", "value", "key", "change")
 _SHORT: Final = 8
 _MOST: Final = 2_000
+_IDS: Final = frozenset({("user_id",), ("anonymous_id",)})
 
 
 def _by(question: Question) -> Path:
@@ -43,7 +44,11 @@ def _ask(question: Question, limit: int, measure: str | None, value: Path | None
 
 
 def _ask_short(question: Question) -> Answer:
-    return Answer.of(_ask(question, question.number("limit", _SHORT, _MOST), None, None))
+    """Ask for the top alone: what is other, or has no value, is for the whole list to say."""
+    result = _ask(question, question.number("limit", _SHORT, _MOST), None, None)
+    table = result.table()
+    kept = [row for row, found in zip(table.rows, result.rows, strict=True) if found.key.kind == "value"]
+    return Answer.of(result, Table(table.columns, kept))
 
 
 def _ask_whole(question: Question) -> Answer:
@@ -81,7 +86,7 @@ def _order(question: Question, result: Breakdown) -> list[int]:
             case "change":
                 return None if row.previous_events is None else row.events - row.previous_events
             case "key":
-                return key_plain(row.key).casefold()
+                return key_plain(row.key, result.by).casefold()
             case _:
                 return row.events
 
@@ -93,13 +98,15 @@ def _order(question: Question, result: Breakdown) -> list[int]:
     return known + last
 
 
-def _line(question: Question, result: Breakdown, row: Row, most: int, length: int) -> dict[str, Any]:
+def _line(
+    question: Question, result: Breakdown, row: Row, most: int, length: int, *, by_people: bool
+) -> dict[str, Any]:
     return {
-        "key": key_html(row.key, length),
+        "key": key_html(row.key, length, result.by),
         "kind": row.key.kind,
         "url": _link(question, result.by, row.key),
         "person": _person(result.by, row.key),
-        "meter": bar(row.people if most else 0, most, _tone(row.key)),
+        "meter": bar(row.people if by_people else row.events, most, _tone(row.key)),
         "events": exact(row.events),
         "people": exact(row.people),
         "value": exact(row.value),
@@ -121,7 +128,7 @@ def _link(question: Question, path: Path, key: Key) -> str | None:
 
 
 def _person(path: Path, key: Key) -> str | None:
-    if key.kind != "value" or path not in {("user_id",), ("anonymous_id",)}:
+    if key.kind != "value" or path not in _IDS:
         return None
     text = str(key.value)
     return (Person(user_id=text) if path == ("user_id",) else Person(anonymous_id=text)).key
@@ -129,33 +136,32 @@ def _person(path: Path, key: Key) -> str | None:
 
 def _show_short(question: Question, answer: Answer) -> Mapping[str, Any]:
     result: Breakdown = answer.result
-    by_people = question.text("measure", "people") == "people"
-    rows = [row for row in result.rows if row.key.kind != "none" or len(result.rows) > 1]
+    by_people = question.text("measure", "people") == "people" and result.by not in _IDS
+    rows = [row for row in result.rows if row.key.kind == "value"]
     most = max((row.people if by_people else row.events for row in rows), default=0)
-    lines = [_line(question, result, row, most, 60) for row in rows]
-    if not by_people:
-        for line, row in zip(lines, rows, strict=True):
-            line["meter"] = bar(row.events, most, _tone(row.key))
     return {
         "label": field_label(result.by),
-        "lines": lines,
+        "lines": [_line(question, result, row, most, 60, by_people=by_people) for row in rows],
         "compared": question.compare is not None,
-        "empty": not any(row.key.kind == "value" for row in result.rows),
-        "more": question.common(by=question.text("by", "name")),
+        "empty": not rows,
+        "more": question.common()
+        + ("&" if question.common() else "?")
+        + urlencode({"by": question.text("by", "name")}),
     }
 
 
 def _show_whole(question: Question, answer: Answer) -> Mapping[str, Any]:
     result: Breakdown = answer.result
     rows = [result.rows[place] for place in _order(question, result)]
-    most = max((row.people for row in rows), default=0)
+    by_people = question.text("sort") == "people"
+    most = max((row.people if by_people else row.events for row in rows), default=0)
     sort = question.choice("sort", _SORTS, "events")
     turned = question.text("dir", "asc" if sort == "key" else "desc")
     limit = question.number("limit", 50, _MOST)
     return {
         "label": field_label(result.by),
         "measure": None if result.measure is None else measure_label(result.measure, question.path("value")),
-        "lines": [_line(question, result, row, most, 200) for row in rows],
+        "lines": [_line(question, result, row, most, 200, by_people=by_people) for row in rows],
         "compared": question.compare is not None,
         "sorts": {
             name: {

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from littlebro.analysis import trend
 from littlebro.analysis.calendar import Bucket
 from littlebro.analysis.question import Path
 from littlebro.analysis.reports.trend import MEASURES as KNOWN
-from littlebro.analysis.reports.trend import Series, Trend
+from littlebro.analysis.reports.trend import Series, Trend, trend
 from littlebro.analysis.result import Table
 from littlebro.dashboard.charts import Chart, Line, Mark, draw, spark
 from littlebro.dashboard.numbers import change, exact
@@ -124,20 +123,20 @@ def figure(question: Question, result: Trend, *, width: int, height: int = 300) 
     titles = bucket_titles(buckets, result.interval, zone)
     links = [question.at(*bucket_bounds(bucket, zone)) for bucket in result.buckets]
     name = measure_label(result.measure, question.path("value"))
-    hidden = _hidden(question)
+    hidden, by = _hidden(question), question.path("by")
     legend, lines = [], []
     for place, series in enumerate(result.series):
         tone = _tone(series, place)
         shown = place not in hidden
         legend.append({
-            "label": key_html(series.key) if series.key.kind != "all" else name, "tone": tone, "shown": shown,
+            "label": key_html(series.key, path=by) if series.key.kind != "all" else name, "tone": tone, "shown": shown,
             "total": exact(series.total), "url": question.url(hide=_toggled(hidden, place)),
         })  # fmt: skip
         if shown:
-            lines.append(Line(key_title(series.key), _padded(series.values, len(buckets), result), tone))
+            lines.append(Line(key_title(series.key, by), _padded(series.values, len(buckets), result), tone))
             if result.comparison and place < len(result.comparison):
                 values = _padded(result.comparison[place].values, len(buckets), result)
-                lines.append(Line(key_title(series.key), values, tone, dashed=True))
+                lines.append(Line(key_title(series.key, by), values, tone, dashed=True))
     marks = _marks(result)
     kind = question.choice("kind", ("line", "bar"), "line")
     drawing = Chart(
@@ -150,7 +149,7 @@ def figure(question: Question, result: Trend, *, width: int, height: int = 300) 
     return {
         "svg": draw(drawing),
         "legend": legend if len(legend) > 1 else [],
-        "table": _table(result, buckets, titles, links, name),
+        "table": _table(result, buckets, titles, links, name, by),
         "marks": [
             {"text": as_text(note.text), "when": title} for _, note, title in _placed(marks, result, zone)
         ],
@@ -184,12 +183,17 @@ def _padded(values: Sequence[Any], begun: int, result: Trend) -> list[Any]:
 
 
 def _table(
-    result: Trend, buckets: Sequence[Bucket], titles: Sequence[str], links: Sequence[str], name: str
+    result: Trend,
+    buckets: Sequence[Bucket],
+    titles: Sequence[str],
+    links: Sequence[str],
+    name: str,
+    by: Path | None,
 ) -> dict[str, Any]:
     """Return the chart as a table: a row for each bucket; the script shows a row on hover."""
     heads, columns = [], []
     for place, series in enumerate(result.series):
-        label = name if series.key.kind == "all" else key_html(series.key, 40)
+        label = name if series.key.kind == "all" else key_html(series.key, 40, by)
         heads.append({"label": label, "tone": _tone(series, place), "past": False})
         columns.append(series.values)
         if result.comparison and place < len(result.comparison):

@@ -261,6 +261,8 @@
   });
 
   board.addEventListener("click", (event) => {
+    const node = event.target.closest(".lb-node[data-href]");
+    if (node) window.location.assign(node.dataset.href);
     const again = event.target.closest("[data-lb-again]");
     const reload = event.target.closest("[data-lb-reload]");
     const panel = event.target.closest("[data-lb-panel]");
