@@ -8,8 +8,9 @@ import itertools
 import os
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import pytest
@@ -23,6 +24,12 @@ from tests.settings import SERVERS, database
 pytest_plugins = ["littlebro.testing.pytest_plugin"]
 
 DATABASE_ALIASES = {"sqlite": "default", "postgresql": "postgresql", "mariadb": "mariadb"}
+# What the tests of an extra import as they are loaded, and which those are.
+EXTRAS = {
+    "pymongo": ("mongo", ("test_mongo*.py",)),
+    "duckdb": ("analytics", ("test_analysis*.py", "test_lake*.py", "test_oracle*.py", "dashboard/*.py")),
+}
+_HERE = Path(__file__).parent
 _numbers = itertools.count(1)
 _SERVERS = pytest.StashKey[Servers]()
 
@@ -105,6 +112,29 @@ def _servers_needed(item: pytest.Item) -> Iterator[str]:
     names |= {callspec.params.get("database_alias")} if callspec else set()
     names |= {name.removesuffix("_url") for name in getattr(item, "fixturenames", ())}
     yield from sorted(names & SERVICES.keys())
+
+
+class _Lacking(pytest.Module):
+    """A file of tests whose extra is not installed."""
+
+    def collect(self) -> NoReturn:
+        pytest.skip(_lacking(self.path), allow_module_level=True)
+
+
+def _lacking(path: Path) -> str:
+    """Return why the tests of a file cannot be loaded, empty where they can."""
+    for library, (extra, patterns) in EXTRAS.items():
+        if any(path.relative_to(_HERE).match(pattern) for pattern in patterns) and not find_spec(library):
+            return f"the extra {extra} is not installed"
+    return ""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
+    """Skip, with the reason, what cannot be imported without an extra."""
+    if module_path.is_relative_to(_HERE) and _lacking(module_path):
+        return _Lacking.from_parent(parent, path=module_path)
+    return None
 
 
 @pytest.hookimpl(tryfirst=True)
