@@ -17,6 +17,7 @@ from littlebro.analysis.reports.funnel import (
     funnel,
     funnel_people,
 )
+from littlebro.analysis.reports.paths import PathLink, PathNode, Paths, apaths, paths
 from littlebro.analysis.reports.retention import Cell, Cohort, Retention, aretention, retention
 from littlebro.analysis.reports.trend import Series, Trend, atrend, trend
 from littlebro.analysis.result import Key, Result, Table
@@ -32,6 +33,9 @@ __all__ = [
     "FunnelStep",
     "Key",
     "Path",
+    "PathLink",
+    "PathNode",
+    "Paths",
     "Person",
     "Result",
     "Retention",
@@ -43,11 +47,13 @@ __all__ = [
     "abreakdown",
     "afunnel",
     "afunnel_people",
+    "apaths",
     "aretention",
     "atrend",
     "breakdown",
     "funnel",
     "funnel_people",
+    "paths",
     "retention",
     "trend",
 ]
