@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from benchmarks.contenders import NAME, PARAMS
@@ -22,7 +22,8 @@ from benchmarks.report import Report, middle
 
 __all__ = ["run"]
 
-EVENTS, ROUNDS, BATCH = 100_000, 3, 500
+ROUNDS, BATCH = 3, 500
+BATCHES = {BATCH: 100_000, 25: 20_000}  # events in a batch, and in a round
 
 
 def run(options: Any) -> list[Report]:
@@ -31,10 +32,9 @@ def run(options: Any) -> list[Report]:
 
     rates = Report(
         "Parts of the way through a broker",
-        f"Medians of {ROUNDS} rounds of {EVENTS:,} events. Publish: from the first call of one process until the\n"
-        "broker has confirmed the last batch. Store: a worker of one process, from the first row in PostgreSQL\n"
-        "to the last.",
-        ("events/s", "publish", "store"),
+        f"Medians of {ROUNDS} rounds. Publish: from the first call of one process until the broker has confirmed the\n"
+        "last batch. Store: a worker of one process, from the first row in PostgreSQL to the last.",
+        ("events/s", "publish", "store", "batches/s stored"),
     )
     sizes = _sizes()
     with Servers(["postgresql", *BROKERS], install=False) as servers:
@@ -43,33 +43,42 @@ def run(options: Any) -> list[Report]:
             if lacking:
                 rates.bounds.append((False, f"no {lacking[0]} to be had: {servers.missing[lacking[0]]}"))
                 continue
-            published, stored, held, row = _measure(servers.urls[broker], servers.urls["postgresql"])
-            rates.row(shown, published, stored)
-            if held:
-                sizes.row(f"waiting in {shown}", held, "")
-            if broker == list(BROKERS)[-1]:
-                sizes.row("in PostgreSQL, with all indexes", row, "")
+            for batch, events in BATCHES.items():
+                part = _measure(servers.urls[broker], servers.urls["postgresql"], batch, events)
+                rates.row(f"{shown}, batches of {batch}", part.published, part.stored, part.stored / batch)
+                if batch == BATCH and part.held:
+                    sizes.row(f"waiting in {shown}", part.held, "")
+                    sizes.row("in PostgreSQL, with all indexes", part.row, "")
     return [rates, sizes]
 
 
-def _measure(broker: str, database: str) -> tuple[float, float, float, float]:
+class Part(NamedTuple):
+    """Events a second published and stored, bytes an event in the broker's memory and in the table."""
+
+    published: float
+    stored: float
+    held: float
+    row: float
+
+
+def _measure(broker: str, database: str, batch: int, events: int) -> Part:
     published, stored, held = [], [], []
     with tempfile.TemporaryDirectory(prefix="littlebro-bench-") as folder:
-        given = {"broker": broker, "database": database, "folder": folder}
+        given = {"broker": broker, "database": database, "folder": folder, "options": {"SEAL_EVENTS": batch}}
         environment = {**os.environ, "LITTLEBRO_BENCH": json.dumps(given)}
         produce(environment, "migrate", 0)
         for _ in range(ROUNDS):
             empty = _memory(broker)
-            published.append(EVENTS / produce(environment, "publish", EVENTS))
-            held.append((_memory(broker) - empty) / EVENTS)
-            command = [sys.executable, "-m", "benchmarks.pipeline_site", "watch", str(EVENTS)]
+            published.append(events / produce(environment, "publish", events))
+            held.append((_memory(broker) - empty) / events)
+            command = [sys.executable, "-m", "benchmarks.pipeline_site", "watch", str(events)]
             with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as watch:
                 assert watch.stdout is not None
                 watch.stdout.readline()  # it has counted what was there
                 with worker(environment, Path(folder), processes=1):
                     stored.append(float(watch.stdout.readline()))
         row = produce(environment, "size", 0)
-    return middle(published), middle(stored), middle(held), row
+    return Part(middle(published), middle(stored), middle(held), row)
 
 
 def _memory(broker: str) -> float:

@@ -26,7 +26,8 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_DB_REUSE_MAX = 10_000  # to the advantage of one task an event: Celery would connect anew for each
 
-_default: dict[str, Any] = {"TRACKER": "celery", "TRACKER_OPTIONS": {"JOURNAL": str(_folder / "journal")}}
+_options = {"JOURNAL": str(_folder / "journal"), **_given.get("options", {})}
+_default: dict[str, Any] = {"TRACKER": "celery", "TRACKER_OPTIONS": _options}
 LITTLEBRO = {
     "default": _default | ({"BACKEND": "mongo", "LOCATION": MONGODB} if MONGODB else {"BACKEND": "simple"})
 }
