@@ -166,6 +166,8 @@ def top_values(reader: Reader, asked: Question, selected: Rows) -> list[str]:
 
 def series_sql(asked: Question, key: str) -> str:
     """Return the number of the series of a row that was joined with ``top`` on `key`."""
+    if asked.by is None:
+        return "0"
     return f"CASE WHEN {key} IS NULL THEN -1 ELSE coalesce(top.r, {asked.series}) END"
 
 
