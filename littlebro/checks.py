@@ -46,6 +46,7 @@ _CELERY = {
     "forgetful": "littlebro.W016",
     "unread": "littlebro.W017",
     "no-answer": "littlebro.W018",
+    "overruled": "littlebro.W019",
 }
 
 
@@ -192,6 +193,7 @@ def check_celery(**_: Any) -> list[CheckMessage]:
     """E009: the tracker celery without a Celery app of the project's own. E010: workers that refuse JSON, and so
     lose each batch. W011: no broker is named. W012: Redis hands batches out again while they are worked on.
     W013: workers accept pickle. W014: a broker that does not confirm what it takes.
+    W019: annotations of all tasks that overrule what keeps a batch.
     """
     if not _uses_celery():
         return []

@@ -11,9 +11,10 @@ from typing import Any, Final, NamedTuple
 
 from amqp.exceptions import NotFound
 from celery import Celery
+from celery.app.annotations import prepare, resolve_all
 from django.core.exceptions import ImproperlyConfigured
 
-from littlebro.publishing import LONGEST_WAIT, QUEUE, connect, project_app
+from littlebro.publishing import LONGEST_WAIT, QUEUE, TASK, connect, project_app
 
 __all__ = ["Finding", "of_broker", "of_memory", "of_settings"]
 
@@ -21,6 +22,7 @@ _JSON: Final = {"json", "application/json"}
 _PICKLE: Final = {"pickle", "application/x-python-serialize"}
 _CONFIRMING: Final = {"py-amqp", "redis"}
 _VISIBILITY: Final = 3600  # kombu's default, in seconds
+_OURS: Final = {"acks_late": True, "reject_on_worker_lost": True, "acks_on_failure_or_timeout": False}
 _SECONDS_TO_ANSWER: Final = 1.0
 
 
@@ -50,6 +52,7 @@ def of_settings() -> Iterator[Finding]:
             "Set broker_url (CELERY_BROKER_URL, with the namespace CELERY).",
         )
     yield from _of_content(app)
+    yield from _of_annotations(app)
     yield from _of_transport(app)
 
 
@@ -67,6 +70,35 @@ def _of_content(app: Celery) -> Iterator[Finding]:
             "Celery's accept_content has 'pickle': whoever reaches the broker runs code in your workers.",
             "Take it out; littlebro needs 'json' alone.",
         )
+
+
+def _of_annotations(app: Celery) -> Iterator[Finding]:
+    """Yield what ``task_annotations`` write over the attributes of our task, which a worker obeys."""
+    given: dict[str, Any] = {}
+    for annotation in resolve_all(prepare(app.conf.task_annotations), _Named()):  # '*' comes last, and wins
+        given |= annotation
+    wrong = [f"{name} = {value!r}" for name, value in sorted(given.items()) if _loses(app, name, value)]
+    if wrong:
+        yield Finding(
+            "overruled",
+            f"Celery's task_annotations set {', '.join(wrong)} for {TASK!r}, which then loses a batch that takes "
+            "longer, fails or is cut short.",
+            "Name your own tasks in place of '*', which Celery puts above all other entries; task_time_limit does no "
+            "harm.",
+        )
+
+
+class _Named:
+    """Stands for our task, which a web process need not have loaded."""
+
+    name = TASK
+
+
+def _loses(app: Celery, name: str, value: Any) -> bool:
+    if name in {"time_limit", "soft_time_limit"}:
+        value = app.conf[f"task_{name}"] if value is None else value
+        return value is not None and value < LONGEST_WAIT * 2
+    return name in _OURS and bool(value) is not _OURS[name]
 
 
 def _of_transport(app: Celery) -> Iterator[Finding]:

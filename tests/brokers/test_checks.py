@@ -39,6 +39,20 @@ def test_nothing_to_say(make_app: AppMaker, settings: Any) -> None:
         ({"broker_transport_options": {"visibility_timeout": 299}}, ["littlebro.W012"]),
         ({"broker_transport_options": {"visibility_timeout": 300}}, []),
         ({"broker_transport_options": {"visibility_timeout": 120}, "worker_prefetch_multiplier": 1}, []),
+        ({"task_annotations": {"*": {"time_limit": 30}}}, ["littlebro.W019"]),
+        ({"task_annotations": [{"shop.pay": {"acks_late": False}}]}, []),
+        ({"task_annotations": [{"littlebro.deliver": {"acks_late": False}}]}, ["littlebro.W019"]),
+        ({"task_annotations": {"*": {"time_limit": None, "rate_limit": "9/s", "acks_late": True}}}, []),
+        (
+            {
+                "task_annotations": {
+                    "*": {"soft_time_limit": 9},
+                    "littlebro.deliver": {"soft_time_limit": 999},
+                }
+            },
+            ["littlebro.W019"],
+        ),
+        ({"task_annotations": {"*": {"time_limit": None}}, "task_time_limit": 3}, ["littlebro.W019"]),
         ({"broker_url": "memory://"}, ["littlebro.W014"]),
         ({"broker_url": "amqp://guest:guest@127.0.0.1:9//"}, []),
         ({"broker_url": "memory://", "task_always_eager": True}, []),
