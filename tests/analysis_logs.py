@@ -20,7 +20,7 @@ def event(at: float = 0, name: str = "view", who: str | None = "u1", **fields: A
     """Return an event so many days after `T0`; `who` is a user with ``u`` before the id, a device with ``a``."""
     number = next(_numbers)
     person = {} if who is None else {"user_id" if who[0] == "u" else "anonymous_id": who[1:]}
-    moment = fields.pop("timestamp", T0 + at * DAY)
+    moment = fields.pop("timestamp", T0 + at * DAY).astimezone(UTC)
     given: dict[str, Any] = {"params": {}, "context": {}, **person, **fields}
     return Event(id=f"e{number:06}", name=name, timestamp=moment, received_at=moment, **given)
 

@@ -50,8 +50,9 @@ def reckon(measure: str, chosen: Sequence[Event], who: dict[str, Any]) -> Any:
         return len(crowd)
     if measure == "events_per_person":
         return sum(who[each.id] is not None for each in chosen) / len(crowd) if crowd else None
-    numbers = [each.params.get("total") for each in chosen]
-    numbers = sorted(float(n) for n in numbers if type(n) in {int, float})
+    numbers: list[float] = sorted(
+        float(n) for e in chosen if type(n := e.params.get("total", "")) in {int, float}
+    )
     if not numbers:
         return None
     if measure in {"median", "p95"}:
@@ -59,7 +60,8 @@ def reckon(measure: str, chosen: Sequence[Event], who: dict[str, Any]) -> Any:
         low = int(place)
         high = min(low + 1, len(numbers) - 1)
         return numbers[low] + (numbers[high] - numbers[low]) * (place - low)
-    return {"sum": sum, "average": statistics.fmean, "min": min, "max": max}[measure](numbers)
+    reckoned: dict[str, Any] = {"sum": sum, "average": statistics.fmean, "min": min, "max": max}
+    return reckoned[measure](numbers)
 
 
 def text_of(each: Event) -> str | None:
@@ -137,11 +139,11 @@ def test_a_trend_is_what_plain_python_counts(settings: Any, measure: Any, data: 
     zone = ZoneInfo(
         data.draw(st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kathmandu", "America/New_York"]))
     )
-    interval = data.draw(st.sampled_from(["hour", "day", "week", "month"]))
+    interval: Any = data.draw(st.sampled_from(["hour", "day", "week", "month"]))
     start = data.draw(st.sampled_from([T0, T0 - timedelta(hours=5), datetime(2026, 3, 1, tzinfo=zone)]))
     end = start + data.draw(st.sampled_from([timedelta(hours=3), DAY, 5 * DAY]))
     now = data.draw(st.sampled_from([LATER, start + timedelta(hours=2)]))
-    compare = data.draw(st.sampled_from([None, "previous", "year"]))
+    compare: Any = data.draw(st.sampled_from([None, "previous", "year"]))
     by = data.draw(st.sampled_from([None, PLAN]))
     limit = data.draw(st.integers(1, 3))
     query = EventQuery(start=start, end=end)
@@ -325,7 +327,7 @@ def test_wrong_questions() -> None:
         ({"now": datetime(2026, 1, 1)}, "with a time zone"),
     ):
         with pytest.raises(InvalidQuery, match=message):
-            trend(WEEK, **options)  # type: ignore[arg-type]
+            trend(WEEK, **options)
     with pytest.raises(InvalidQuery, match="start and end"):
         trend(EventQuery(start=T0))
     with pytest.raises(InvalidQuery, match="empty"):
@@ -338,9 +340,14 @@ def test_answers_about_the_past_are_kept(settings: Any, monkeypatch: pytest.Monk
     from littlebro.storage.handler import backends
 
     fill(settings, [event()])
-    asked = []
+    asked: list[int] = []
     answer = module._answer
-    monkeypatch.setattr(module, "_answer", lambda *given: asked.append(1) or answer(*given))
+
+    def counted(*given: Any) -> Any:
+        asked.append(1)
+        return answer(*given)
+
+    monkeypatch.setattr(module, "_answer", counted)
     first = trend(WEEK, tz="UTC", now=LATER)
     first.series[0].values.clear()
     again = trend(WEEK, tz="UTC", now=LATER)
