@@ -324,7 +324,7 @@ def spark(values: Sequence[Value], width: int = 120, height: int = 36) -> SafeSt
     )  # fmt: skip
 
 
-def bar(part: Value, whole: Value, tone: str = "0", height: int = 8) -> SafeString:
+def bar(part: Value, whole: Value, tone: str = "0", height: int = 5) -> SafeString:
     """Return a bar as wide as `part` of `whole`, for the cell of a table."""
     share = min(max((part or 0) / whole, 0), 1) * 100 if whole else 0
     return format_html(

@@ -61,7 +61,8 @@ def duration(seconds: Number | None) -> str:
         return NOTHING
     if seconds < 60:
         return f"{seconds:.0f} s" if seconds >= 10 or seconds == int(seconds) else f"{seconds:.1f} s"
-    total, parts = round(seconds), []
+    total = round(seconds)
+    parts: list[str] = []
     for size, unit in _SPANS:
         count, total = divmod(total, size)
         if count or parts:

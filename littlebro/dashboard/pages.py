@@ -71,7 +71,7 @@ def _trends(_: Question) -> list[Slot]:
 
 
 def _breakdown(_: Question) -> list[Slot]:
-    return [Slot("breakdown", look="list")]
+    return [Slot("breakdown", "Breakdown", look="list")]
 
 
 def _funnel(question: Question) -> list[Slot]:
@@ -147,22 +147,21 @@ def frame(question: Question, base: str) -> dict[str, Any]:
         "since": _day(question, last=False),
         "until": _day(question, last=True),
         "base": base,
+        "note_at": f"{question.now.astimezone(question.zone):%Y-%m-%dT%H:%M}",
     }
 
 
 def kept(question: Question, *but: str) -> list[tuple[str, str]]:
     """Return the parameters that a form takes along as hidden fields."""
-    return [
-        (name, value)
-        for name, values in question.given.lists()
-        if name not in but and name not in {"cursor", "w", "every", "all"}
-        for value in values
-        if isinstance(value, str) and value
-    ]
+    found: list[tuple[str, str]] = []
+    for name in question.given:
+        if name not in but and name not in {"cursor", "w", "every"}:
+            found += [(name, str(value)) for value in question.given.getlist(name) if value]
+    return found
 
 
 def _kept_range(question: Question) -> list[tuple[str, str]]:
-    return [(name, question.given[name]) for name in ("range", "since", "until") if question.given.get(name)]
+    return [(name, question.text(name)) for name in ("range", "since", "until") if question.given.get(name)]
 
 
 def _menu(

@@ -63,7 +63,7 @@ class Question:
         if len(given.urlencode()) > _MOST_TEXT:
             self.problems.append("The address is too long.")
         self.alias = self._checked(self._alias, "default")
-        self.range = self._checked(self._range, range_of("", "", "", self.zone, self.now))
+        self.range: Range = self._checked(self._range, range_of("", "", "", self.zone, self.now))
         self.where: tuple[Condition, ...] = self._checked(lambda: self.conditions("f"), ())
         self.person: Person | None = self._checked(self._person, None)
         self.compare: Any = self._checked(lambda: self.choice("compare", tuple(COMPARISONS)) or None, None)
@@ -80,8 +80,8 @@ class Question:
         return self.choice("alias", tuple(aliases()), "default")
 
     def _range(self) -> Range:
-        text = [self.given.get(name, "") for name in ("range", "since", "until")]
-        return range_of(*text, self.zone, self.now)
+        slug, since, until = (self.given.get(name, "") for name in ("range", "since", "until"))
+        return range_of(slug, since, until, self.zone, self.now)
 
     def _person(self) -> Person | None:
         text = self.given.get("person", "")

@@ -28,7 +28,7 @@ from littlebro.dashboard.plugins import added
 from littlebro.dashboard.questions import Question, canonical
 from littlebro.dashboard.times import ago
 from littlebro.exceptions import AnalysisError, InvalidQuery, LittlebroError
-from littlebro.models import SavedView
+from littlebro.models import Annotation, SavedView
 from littlebro.storage.handler import backends
 
 if TYPE_CHECKING:
@@ -87,12 +87,12 @@ class Views:
         **context: Any,
     ) -> HttpResponse:
         """Return a page of `template`, with the frame around it and what the admin shows besides."""
-        request.current_app = self.site.name  # type: ignore[attr-defined]
+        request.current_app = self.site.name
         base = self.page_url(page.slug)
         return TemplateResponse(request, template, {
             **self.site.each_context(request), **frame(question, base),
             "title": page.title, "page": page, "question": question, "access": access,
-            "nav": self._nav(request, page.slug, question, access), "views": self._views(),
+            "nav": self._nav(request, page.slug, question, access), "views": self._views(), "notes": self._notes(page, question),
             "links": {name: self.url(name) for name in ("suggest", "save", "annotate")},
             "people_url": self.page_url("people"), "trends_url": self.page_url("trends"),
             "builder": page.builder(question) if page.builder else {},
@@ -136,6 +136,16 @@ class Views:
             }
             for panel in added().panels.values()
             if request.user.has_perm(panel.permission)
+        ]
+
+    def _notes(self, page: Page, question: Question) -> list[dict[str, Any]]:
+        """Return the annotations that the page of trends lists, the newest first."""
+        if page.slug != "trends":
+            return []
+        notes = Annotation.objects.filter(at__lt=question.range.end).order_by("-at")[:_FEW]
+        return [
+            {"at": note.at, "text": note.text, "author": note.author, "delete": self.url("unannotate", note.pk)}
+            for note in notes
         ]
 
     def _views(self) -> list[dict[str, Any]]:

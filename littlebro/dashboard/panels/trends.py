@@ -90,8 +90,8 @@ def _show_figures(question: Question, answer: Answer) -> Mapping[str, Any]:
 
 
 def past(values: Sequence[Any], buckets: Sequence[Bucket], now: datetime) -> list[Any]:
-    """Return the values of what has begun; what is to come has none."""
-    return [value for value, bucket in zip(values, buckets, strict=True) if bucket.start <= now]
+    """Return the values of what is over: one that is still growing would look like a fall."""
+    return [value for value, bucket in zip(values, buckets, strict=True) if bucket.end <= now]
 
 
 # The chart

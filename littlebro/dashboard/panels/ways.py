@@ -63,7 +63,7 @@ def _place(step: int, key: Key) -> str:
 
 def _head(step: int, *, backward: bool) -> str:
     if step == 0:
-        return "Step 0"
+        return "Start"
     return f"{step} before" if backward else f"Step {step}"
 
 

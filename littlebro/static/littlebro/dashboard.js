@@ -191,6 +191,9 @@
     for (const input of field.querySelectorAll("input, select")) input.disabled = !needed;
   }
 
+  for (const root of document.querySelectorAll(".lb-embed")) dress(root);
+  if (!board) return;
+
   // Keyboard
 
   let going = 0;
@@ -250,7 +253,6 @@
 
   // Begin
 
-  if (!board) return;
   for (const button of document.querySelectorAll("[data-lb-keys]")) {
     button.hidden = false;
     button.addEventListener("click", keys["?"]);
@@ -287,6 +289,8 @@
     suit(field);
     field.closest("form").addEventListener("change", () => suit(field));
   }
+
+  board.querySelector(".lb-tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 
   const panels = [...board.querySelectorAll("[data-lb-panel]")];
   for (const panel of panels) {
