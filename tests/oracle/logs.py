@@ -32,7 +32,7 @@ CENTRES = (
 KEYS = ("plan", "a.b", "$n", "", "0", "~/")
 VALUES: st.SearchStrategy[Any] = st.one_of(
     st.sampled_from(["pro", "free", "", "other", "1", "none", "Ä\u202eb", "null", "'; --"]),
-    st.sampled_from([0, 1, 2, -3, 10, 1.0, 2.5, -0.5, 1e20, 2**63, 2**70, 12345678901234567890]),
+    st.sampled_from([0, 1, 2, -3, 10, 1.0, 2.5, -0.5, 1e20, 2**63, 2**64 - 1, 12345678901234567890]),
     st.sampled_from([None, True, False, [], [1, "1"], {"k": [1]}, {"0": "x"}, ["pro"]]),
 )
 

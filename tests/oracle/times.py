@@ -54,9 +54,7 @@ def hour_start(moment: datetime, zone: tzinfo) -> datetime:
     """Return, in UTC, when the local hour of `moment` began: going back until the clock shows another hour."""
     local = moment.astimezone(zone)
     offset = local.utcoffset()
-    whole = moment - timedelta(
-        minutes=local.minute, seconds=local.second, microseconds=local.microsecond
-    )
+    whole = moment - timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
     if whole.astimezone(zone).utcoffset() == offset:
         return whole.astimezone(UTC)
     # The clock changed within this hour: it began with the change.
@@ -67,7 +65,7 @@ def hour_start(moment: datetime, zone: tzinfo) -> datetime:
 
 
 def _before_change(change: datetime, zone: tzinfo) -> datetime:
-    """Return where the hour begins in which the clock changed at `change`: the same one where it shows the same hour."""
+    """Return where the hour that follows `change` begins: with it, unless the clock shows the same hour as before."""
     before = (change - timedelta(microseconds=1)).astimezone(zone)
     after = change.astimezone(zone)
     if (before.date(), before.hour) == (after.date(), after.hour):
