@@ -17,7 +17,10 @@ from littlebro.analysis.reports.funnel import (
     funnel,
     funnel_people,
 )
+from littlebro.analysis.reports.live import Live, alive, live
 from littlebro.analysis.reports.paths import PathLink, PathNode, Paths, apaths, paths
+from littlebro.analysis.reports.people import People, PersonRow, apeople, people
+from littlebro.analysis.reports.person import IdLink, NameCount, PersonReport, aperson, person
 from littlebro.analysis.reports.retention import Cell, Cohort, Retention, aretention, retention
 from littlebro.analysis.reports.trend import Series, Trend, atrend, trend
 from littlebro.analysis.result import Key, Result, Table
@@ -31,12 +34,18 @@ __all__ = [
     "Funnel",
     "FunnelGroup",
     "FunnelStep",
+    "IdLink",
     "Key",
+    "Live",
+    "NameCount",
     "Path",
     "PathLink",
     "PathNode",
     "Paths",
+    "People",
     "Person",
+    "PersonReport",
+    "PersonRow",
     "Result",
     "Retention",
     "Row",
@@ -47,13 +56,19 @@ __all__ = [
     "abreakdown",
     "afunnel",
     "afunnel_people",
+    "alive",
     "apaths",
+    "apeople",
+    "aperson",
     "aretention",
     "atrend",
     "breakdown",
     "funnel",
     "funnel_people",
+    "live",
     "paths",
+    "people",
+    "person",
     "retention",
     "trend",
 ]
