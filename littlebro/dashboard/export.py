@@ -20,7 +20,7 @@ from littlebro.analysis.result import Table
 from littlebro.dashboard.panels.base import Answer
 from littlebro.exporting import safe_cell
 
-__all__ = ["FORMATS", "Format", "unique"]
+__all__ = ["FORMATS", "Format", "csv_text", "unique"]
 
 
 class Format(msgspec.Struct, frozen=True):
@@ -46,13 +46,18 @@ def unique(columns: Sequence[str]) -> list[str]:
 
 
 def as_csv(answer: Answer) -> bytes:
-    """Return RFC 4180 with a mark that tells spreadsheets it is UTF-8; text as `safe_cell` makes it."""
+    """Return `csv_text`, with a mark that tells spreadsheets it is UTF-8."""
+    return b"\xef\xbb\xbf" + csv_text(answer.table).encode()
+
+
+def csv_text(table: Table) -> str:
+    """Return a table as CSV (RFC 4180), text as `safe_cell` makes it, halves of characters spelt out."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow([safe_cell(column) for column in answer.table.columns])
-    for row in answer.table.rows:
+    writer.writerow([safe_cell(column) for column in table.columns])
+    for row in table.rows:
         writer.writerow([_cell(value) for value in row])
-    return b"\xef\xbb\xbf" + text.getvalue().encode("utf-8", "backslashreplace")
+    return text.getvalue().encode("utf-8", "backslashreplace").decode()
 
 
 def _cell(value: Any) -> Any:

@@ -89,6 +89,18 @@ def _paths(_: Question) -> list[Slot]:
     return [Slot("paths", "Paths")]
 
 
+def _people(_: Question) -> list[Slot]:
+    return [Slot("people", "People", look="list", persons=True)]
+
+
+def _person(_: Question) -> list[Slot]:
+    return [Slot("person", "", look="list", persons=True)]
+
+
+def _live(_: Question) -> list[Slot]:
+    return [Slot("live", "Now", look="list", poll=2_000)]
+
+
 PAGES: Final[Mapping[str, Page]] = {
     page.slug: page
     for page in (
@@ -122,6 +134,9 @@ PAGES: Final[Mapping[str, Page]] = {
             compares=False,
             builder=lambda question: {"start": question.text("from")},
         ),
+        Page("people", "People", _people, key="u", persons=True, compares=False),
+        Page("person", "Person", _person, persons=True, timed=False, compares=False),
+        Page("live", "Live", _live, key="l", timed=False, compares=False),
     )
 }
 

@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from littlebro.analysis.question import Path, Person, Step
 from littlebro.conf import aliases
+from littlebro.dashboard.accounts import Account, Accounts
 from littlebro.dashboard.fields import condition_text, conditions_of, parse_condition, parse_path
 from littlebro.dashboard.known import first_event
 from littlebro.dashboard.ranges import INTERVALS, Range, intervals_for, neighbours, range_of, suiting
@@ -58,6 +59,7 @@ class Question:
         self.zone = timezone.get_current_timezone()
         self.problems: list[str] = []
         self.persons = False  # whether who asks may see single persons
+        self.accounts: Accounts | None = None  # where their accounts are looked up, if they may be seen
         for name in sorted(set(given) - _KNOWN):
             self.problems.append(f"There is no parameter {name[:40]!r}.")
         if len(given.urlencode()) > _MOST_TEXT:
@@ -133,6 +135,14 @@ class Question:
             return None, None
         found = neighbours(self.range.start, self.range.end, self.zone, self.now)
         return tuple(None if text is None else self.at(*text.split("/")) for text in found)  # type: ignore[return-value]
+
+    def look_up(self, ids: Iterable[str]) -> Mapping[str, Account]:
+        """Return the accounts behind user ids, as far as who asks may see them."""
+        return {} if self.accounts is None else self.accounts.look_up(ids)
+
+    def search(self, text: str) -> Sequence[Account]:
+        """Return the accounts whose name contains `text`, as far as who asks may see them."""
+        return [] if self.accounts is None else self.accounts.search(text)
 
     # What the pages ask besides.
 

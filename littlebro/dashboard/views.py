@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from littlebro.dashboard import known
 from littlebro.dashboard.access import EXPORT, Access, access_of, needs_persons
+from littlebro.dashboard.accounts import Accounts
 from littlebro.dashboard.export import FORMATS
 from littlebro.dashboard.fields import parse_path, path_text
 from littlebro.dashboard.pages import PAGES, Page, Slot, frame
@@ -69,7 +70,7 @@ class Views:
         moved = self._canonical(request)
         if isinstance(moved, HttpResponse):
             return moved
-        question = self._admitted(Question(request.GET), access)
+        question = self._admitted(request, Question(request.GET), access)
         question.problems += moved
         slots = [slot for slot in page.slots(question) if access.persons or not slot.persons]
         return self.answer(
@@ -109,10 +110,11 @@ class Views:
             return []
         return HttpResponseRedirect(f"{request.path}?{found.urlencode()}" if found else request.path)
 
-    def _admitted(self, question: Question, access: Access) -> Question:
+    def _admitted(self, request: HttpRequest, question: Question, access: Access) -> Question:
         if needs_persons(question) and not access.persons:
             raise PermissionDenied
         question.persons = access.persons
+        question.accounts = Accounts(self.site, request) if access.persons else None
         return question
 
     def _nav(
@@ -144,7 +146,12 @@ class Views:
             return []
         notes = Annotation.objects.filter(at__lt=question.range.end).order_by("-at")[:_FEW]
         return [
-            {"at": note.at, "text": note.text, "author": note.author, "delete": self.url("unannotate", note.pk)}
+            {
+                "at": note.at,
+                "text": note.text,
+                "author": note.author,
+                "delete": self.url("unannotate", note.pk),
+            }
             for note in notes
         ]
 
@@ -191,7 +198,7 @@ class Views:
         for name, value in slot.asks.items():
             given[name] = value
         asked = Question(given, now=question.now)
-        asked.persons = question.persons
+        asked.persons, asked.accounts = question.persons, question.accounts
         return asked
 
     def _exports(self, panel: str, address: str, access: Access) -> list[dict[str, str]]:
@@ -207,7 +214,7 @@ class Views:
     def panel(self, request: HttpRequest, slug: str) -> HttpResponse:
         """Return one panel as a fragment of a page."""
         panel, access = self._panel(request, slug)
-        question = self._admitted(Question(request.GET), access)
+        question = self._admitted(request, Question(request.GET), access)
         html, status = self._fragment(request, panel, question, access)
         return HttpResponse(html, status=status, headers={"X-Littlebro": "panel"})
 
@@ -247,7 +254,7 @@ class Views:
         form = FORMATS.get(kind)
         if form is None or not panel.exports:
             raise Http404
-        question = self._admitted(Question(request.GET), access)
+        question = self._admitted(request, Question(request.GET), access)
         try:
             if question.problems:
                 raise InvalidQuery(" ".join(question.problems))
@@ -266,7 +273,7 @@ class Views:
     def suggest(self, request: HttpRequest) -> HttpResponse:
         """Return, as JSON, what a form may propose: names and fields, or the values of one field."""
         access = access_of(request)
-        question = self._admitted(Question(request.GET), access)
+        question = self._admitted(request, Question(request.GET), access)
         try:
             field = question.text("by")
             if field:

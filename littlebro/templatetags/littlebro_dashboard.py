@@ -58,6 +58,14 @@ def person_url(context: Context, key: str) -> str:
 
 
 @register.simple_tag(takes_context=True)
+def erase_url(context: Context, key: str) -> str:
+    """Return the address that asks before a person is erased."""
+    question = context["question"]
+    given = {"who": key} | ({"alias": question.alias} if question.alias != "default" else {})
+    return f"{context['dashboard'].url('erase')}?{urlencode(given)}"
+
+
+@register.simple_tag(takes_context=True)
 def kept_but(context: Context, but: str) -> list[tuple[str, Any]]:
     """Return the parameters that a form takes along, without those it has fields for."""
     return list(kept(context["question"], *but.split()))

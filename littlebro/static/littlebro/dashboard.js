@@ -26,7 +26,7 @@
     const number = (panel.lbAsked || 0) + 1;
     panel.lbAsked = number;
     panel.setAttribute("aria-busy", "true");
-    try {
+    try { // a poll is not shown as loading: see the style sheet
       const answer = await fetch(addressOf(panel), { headers: { "X-Requested-With": "fetch" } });
       const text = await answer.text();
       if (panel.lbAsked !== number) return; // asked again meanwhile
@@ -41,7 +41,13 @@
 
   function show(panel, body, text) {
     const open = body.querySelector("details.lb-data[open]") !== null;
+    const known = new Set([...body.querySelectorAll("[data-lb-row]")].map((row) => row.dataset.lbRow));
     body.innerHTML = text;
+    if (known.size) {
+      for (const row of body.querySelectorAll("[data-lb-row]")) {
+        if (!known.has(row.dataset.lbRow)) row.classList.add("lb-new");
+      }
+    }
     if (open) body.querySelector("details.lb-data")?.setAttribute("open", "");
     dress(body);
   }
@@ -297,7 +303,18 @@
     if (panel.getAttribute("aria-busy") === "true") queue(panel);
     else dress(panel);
     const every = Number(panel.dataset.lbPoll);
-    if (every) setInterval(() => { if (!document.hidden && !panel.lbPaused) queue(panel); }, every);
+    if (!every) continue;
+    const pause = panel.querySelector("[data-lb-pause]");
+    pause.hidden = false;
+    pause.addEventListener("click", () => {
+      panel.lbPaused = !panel.lbPaused;
+      pause.setAttribute("aria-pressed", String(panel.lbPaused));
+      if (!panel.lbPaused) queue(panel);
+    });
+    setInterval(() => { // never under the hands of somebody who is in there
+      const busy = panel.querySelector("[data-lb-body]").contains(document.activeElement);
+      if (!document.hidden && !panel.lbPaused && !busy && panel.getAttribute("aria-busy") !== "true") queue(panel);
+    }, every);
   }
 
   let width = board.clientWidth;
