@@ -37,6 +37,7 @@ class Site(World):
         **more: Any,
     ) -> None:
         self.broker = broker
+        self.still = _STILL
         self.running: list[subprocess.Popen[str]] = []  # the workers that this trial started
         self.celery = {"CELERY_BROKER_URL": broker, **(celery or {})}
         super().__init__(folder, database, backend={"TRACKER": "celery", **(backend or {})}, **more)
@@ -109,7 +110,7 @@ class Site(World):
             stored = len(self.stored())
             if stored != seen:
                 seen, since = stored, now
-            elif now > since + _STILL:
+            elif now > since + self.still:
                 break
             elif self._is_overdue() and now > since + _OVERDUE:
                 self.kill(self.running[-1])

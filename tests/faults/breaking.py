@@ -98,6 +98,7 @@ def swallowing(broker: Broker, world: World) -> Iterator[None]:
 def worker_cut_off(broker: Broker, world: World) -> Iterator[None]:
     """Let the worker's machine vanish: the broker goes on sending to it, and hears no end of the connection."""
     site = _site(world)
+    site.still = 10.0  # no store is away, for which a worker would be waiting
     proxy = broker.another_proxy()
     with contextlib.closing(proxy):
         settings = {**site.celery, "CELERY_BROKER_URL": broker.through(proxy)}
