@@ -8,7 +8,19 @@ import importlib
 import platform
 import sys
 
-PARTS = ("calls", "middleware", "storage", "memory", "admin", "pipeline", "scaling", "frozen", "hooks", "sync")
+PARTS = (
+    "calls",
+    "middleware",
+    "storage",
+    "mongo",
+    "memory",
+    "admin",
+    "pipeline",
+    "scaling",
+    "frozen",
+    "hooks",
+    "sync",
+)
 
 
 def main() -> int:
