@@ -296,7 +296,7 @@ def test_table_and_json(settings: Any) -> None:
     assert found.tz == "Asia/Kathmandu"
     lines = str(found).splitlines()
     assert lines[0].split() == ["day", r"\x1b[31m", "before:", r"\x1b[31m", "partial"]
-    assert lines[2].startswith("2026-03-27 00:00")
+    assert lines[2].startswith("2026-03-27  ")
     answer = json.loads(json.dumps(found.as_json()))
     assert answer["series"][0]["key"] == {"kind": "value", "value": "\x1b[31m"}
     assert datetime.fromisoformat(answer["as_of"]).tzinfo is not None

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, time
 from typing import Any, Final, Literal
 
 import msgspec
 
-__all__ = ["ALL", "NONE", "OTHER", "Key", "Result", "Table", "as_text"]
+__all__ = ["ALL", "NONE", "OTHER", "Figure", "Key", "Result", "Table", "as_text"]
 
 _WIDEST: Final = 60
 
@@ -40,6 +41,12 @@ OTHER: Final = Key("other")
 NONE: Final = Key("none")
 
 
+class Figure(str):
+    """Text that stands where a number would, ``12.5%`` or ``3m 20s``: to the right."""
+
+    __slots__ = ()
+
+
 class Table(msgspec.Struct, frozen=True):
     """Columns' names, and rows of as many cells: text, numbers, True, False, aware datetimes or None."""
 
@@ -47,22 +54,19 @@ class Table(msgspec.Struct, frozen=True):
     rows: list[list[Any]]
 
     def __str__(self) -> str:
-        """Return the table for a terminal: numbers to the right, long text cut, control characters escaped."""
-        cells = [[_cell(value) for value in row] for row in self.rows]
-        heads = [_shown(column) for column in self.columns]
-        widths = [max(len(row[i]) for row in [heads, *cells]) for i in range(len(heads))]
-        right = [
-            all(value is None or isinstance(value, int | float) for value in (row[i] for row in self.rows))
-            for i in range(len(heads))
-        ]
-        lines = [heads, ["-" * width for width in widths], *cells]
-        return "\n".join(
-            "  ".join(
-                cell.rjust(width) if to_right else cell.ljust(width)
-                for cell, width, to_right in zip(line, widths, right, strict=True)
-            ).rstrip()
-            for line in lines
-        )
+        """Return the table for a terminal: numbers to the right, long text cut, control characters escaped.
+
+        A column of moments is written as exactly as they need: days alone where each is the beginning of one.
+        """
+        columns = [[row[i] for row in self.rows] for i in range(len(self.columns))]
+        shown = [[_shown(head), *_cells(column)] for head, column in zip(self.columns, columns, strict=True)]
+        laid = []
+        for cells, column in zip(shown, columns, strict=True):
+            width = max(map(len, cells))
+            place = str.rjust if all(map(_is_figure, column)) else str.ljust
+            head, *rest = (place(cell, width) for cell in cells)
+            laid.append([head, "-" * width, *rest])
+        return "\n".join("  ".join(line).rstrip() for line in zip(*laid, strict=True))
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,16 +92,27 @@ def as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
+def _is_figure(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float | Figure) and not isinstance(value, bool))
+
+
+def _cells(column: Sequence[Any]) -> list[str]:
+    """Return a column's cells as text."""
+    moments = [value for value in column if isinstance(value, datetime)]
+    form = "%Y-%m-%d"
+    if any(value.timetz().replace(tzinfo=None) != time.min for value in moments):
+        form += " %H:%M:%S" if any(value.second or value.microsecond for value in moments) else " %H:%M"
+    return [value.strftime(form) if isinstance(value, datetime) else _cell(value) for value in column]
+
+
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
-    if isinstance(value, bool | str | list | dict):
-        return _shown(as_text(value))
+    if isinstance(value, bool):
+        return "yes" if value else ""
     if isinstance(value, float):
-        return f"{value:.2f}"
-    if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M:%S}" if value.second else f"{value:%Y-%m-%d %H:%M}"
-    return str(value)
+        return f"{value:,.2f}"
+    return f"{value:,}" if isinstance(value, int) else _shown(as_text(value))
 
 
 def _shown(text: str) -> str:
