@@ -261,6 +261,8 @@ def _connect(key: _Key, scratch: Path) -> DuckDBPyConnection:
     for statement in (
         f"SET allowed_directories = [{folders}]",
         "SET allowed_configs = ['max_execution_time', 'TimeZone']",
+        "LOAD parquet",  # built in
+        "SET parquet_metadata_cache = true",  # a file of the lake never changes
         "SET enable_external_access = false",
         "SET lock_configuration = true",
     ):

@@ -64,8 +64,18 @@ class Reader(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def open_reader(alias: str = "default", *, collections: tuple[str, ...] | None = None) -> Iterator[Reader]:
+def open_reader(
+    alias: str = "default",
+    *,
+    collections: tuple[str, ...] | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> Iterator[Reader]:
     """Give a reader on `collections` of the alias's store; None means the alias's own.
+
+    `start` and `end` (aware, half-open) save time where a report needs no events outside of them: ``events`` and
+    ``people`` may then lack some of those, and hold others, so that the report filters all the same. ``links`` are
+    those of the whole lifetime in any case.
 
     Raises `ImproperlyConfigured` without DuckDB, `InvalidQuery` for what can be no collection,
     `UnsupportedOperation` for a backend that cannot be read.
@@ -75,10 +85,12 @@ def open_reader(alias: str = "default", *, collections: tuple[str, ...] | None =
         if not isinstance(name, str) or not conf.COLLECTION.fullmatch(name):
             raise InvalidQuery(f"A collection is 1-64 of A-Z a-z 0-9 _ -, not {name!r:.80}.")
     with engine.session(conf.setting("LITTLEBRO_ANALYSIS_SECONDS")) as session:
-        yield _open(session, alias, wanted)
+        yield _open(session, alias, wanted, (start, end))
 
 
-def _open(session: Session, alias: str, collections: tuple[str, ...]) -> Reader:
+def _open(
+    session: Session, alias: str, collections: tuple[str, ...], span: tuple[datetime | None, datetime | None]
+) -> Reader:
     lake, backend = lake_of(alias), backends[alias]
     limit = int(conf.setting("LITTLEBRO_ANALYSIS_TAIL_EVENTS"))
     for _ in range(_ATTEMPTS):
@@ -98,7 +110,7 @@ def _open(session: Session, alias: str, collections: tuple[str, ...]) -> Reader:
                 done = tail.refresh(session, backend, limit if lake else limit * _WITHOUT_LAKE)
             if done:
                 session.rows("BEGIN TRANSACTION")
-                _make_views(session, collections, tail)
+                _make_views(session, collections, tail, span)
                 return Reader(alias, as_of, f"{tail.state}/{tail.version}", collections, session)
         if lake is None:
             raise ImproperlyConfigured(
@@ -133,12 +145,18 @@ def _bring_up_to_date(alias: str, session: Session) -> None:
     sync(alias, wait=seconds, seconds=seconds, verify=False)
 
 
-def _make_views(session: Session, collections: tuple[str, ...], tail: Tail) -> None:
+def _make_views(
+    session: Session,
+    collections: tuple[str, ...],
+    tail: Tail,
+    span: tuple[datetime | None, datetime | None],
+) -> None:
     listed = ", ".join(f"'{name}'" for name in collections)  # a collection holds no quote
     chosen = f"collection IN ({listed})" if listed else "false"
     columns = ", ".join(COLUMNS)
-    parts = [part for part in (tail.lake_events(), tail.table) if part is not None]
-    events = " UNION ALL ".join(f"SELECT {columns} FROM {part} WHERE {chosen}" for part in parts)
+    events = f"SELECT {columns} FROM {tail.table} WHERE {chosen}"
+    if (lake_events := tail.lake_events(collections, *span)) is not None:  # a file holds one collection
+        events = f"SELECT {columns} FROM {lake_events} UNION ALL {events}"
     session.rows(f"CREATE TEMP VIEW events AS {events}")
     links = f"SELECT {_LINKS} FROM {tail.links}"
     if (lake_links := tail.lake_links()) is not None:

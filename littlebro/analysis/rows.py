@@ -6,16 +6,18 @@ context stay JSON text.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from littlebro.conf import setting
 from littlebro.events.event import Event, encode
 
-__all__ = ["COLUMNS", "DAY", "first_users", "from_csv", "from_lines", "line"]
+__all__ = ["COLUMNS", "DAY", "first_users", "from_csv", "from_lines", "line", "microseconds"]
 
 COLUMNS: Final = (
     "id", "collection", "name", "ts", "received", "user_id", "anonymous_id", "who", "params", "context",
 )  # fmt: skip
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 # Whole days since 1970-01-01, UTC, of the column ts.
 DAY: Final = "(make_timestamp(ts)::DATE - DATE '1970-01-01')"
@@ -38,8 +40,7 @@ _SELECT: Final = f"""
 SELECT id, collection, name, epoch_us("timestamp") AS ts, epoch_us(received_at) AS received, user_id, anonymous_id,
     {_WHO}, params::VARCHAR AS params, context::VARCHAR AS context"""
 
-# DuckDB's own limit for one line; beyond it an event needs more memory on its way in.
-_LINE: Final = 16 * 1024**2
+_LINE: Final = 1024**2
 
 
 def first_users(source: str) -> str:
@@ -47,18 +48,23 @@ def first_users(source: str) -> str:
     return f"SELECT {_LINKS} FROM ({_FIRST.format(source=source)})"  # noqa: S608 - ours
 
 
-def from_lines(path: str) -> str:
-    """Return SQL that reads a file of `line`s. A line that is none fails the whole statement."""
-    largest = max(_LINE, 4 * int(setting("LITTLEBRO_MAX_EVENT_BYTES")))
+def microseconds(moment: datetime) -> int:
+    """Return an aware moment as the columns ts and received have it."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def from_lines(path: str, longest: int) -> str:
+    """Return SQL that reads a file of `line`s of up to `longest` bytes; one that is no event fails it all."""
+    largest = max(_LINE, 2 * longest)  # DuckDB takes as much memory for each thread, twice
     return f"""{_SELECT} FROM read_json('{path}', format = 'newline_delimited', compression = 'none',
         maximum_object_size = {largest}, columns = {{
         id: 'VARCHAR', name: 'VARCHAR', "timestamp": 'TIMESTAMP', received_at: 'TIMESTAMP', params: 'JSON',
         context: 'JSON', user_id: 'VARCHAR', anonymous_id: 'VARCHAR', collection: 'VARCHAR'}})"""
 
 
-def from_csv(path: str) -> str:
-    """Return SQL that reads a file of rows as `BaseBackend.copy_stored` writes them."""
-    largest = max(2 * 1024**2, 4 * int(setting("LITTLEBRO_MAX_EVENT_BYTES")))
+def from_csv(path: str, longest: int) -> str:
+    """Return SQL that reads a file of rows, of up to `longest` bytes, as `BaseBackend.copy_stored` writes them."""
+    largest = max(_LINE, 2 * longest)
     return f"""{_SELECT} FROM read_csv('{path}', auto_detect = false, header = false, delim = ',', quote = '"',
         escape = '"', nullstr = '', new_line = '\\n', max_line_size = {largest}, columns = {{
         'id': 'VARCHAR', 'collection': 'VARCHAR', 'name': 'VARCHAR', 'timestamp': 'TIMESTAMP',

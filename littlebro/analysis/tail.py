@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Iterator
+from datetime import datetime
 from itertools import islice
 from typing import Final
 
@@ -19,7 +20,7 @@ from littlebro.analysis.engine import Session
 from littlebro.analysis.lake.intake import stage_events
 from littlebro.analysis.lake.manifest import Lake, Manifest
 from littlebro.analysis.lake.write import pending_links, read_files, read_links
-from littlebro.analysis.rows import DAY, first_users
+from littlebro.analysis.rows import DAY, first_users, microseconds
 from littlebro.events.event import Event
 from littlebro.events.query import EventQuery
 from littlebro.storage.base import BaseBackend
@@ -171,11 +172,23 @@ class Tail:
             known = f"SELECT collection, id FROM {read_files(self._lake, files)}"
             session.rows(f"DELETE FROM arrived WHERE (collection, id) IN ({known})")
 
-    def lake_events(self) -> str | None:
-        """Return SQL of a relation with the events of the lake, None where there are none."""
+    def lake_events(
+        self, collections: tuple[str, ...], start: datetime | None, end: datetime | None
+    ) -> str | None:
+        """Return SQL of a relation with the lake's events of `collections`, None where there are none.
+
+        Files that hold nothing from `start` on, or nothing before `end`, are left out.
+        """
         if self._manifest is None or self._lake is None:
             return None
-        return read_files(self._lake, self._manifest.files)
+        files = [
+            file
+            for file in self._manifest.files
+            if file.collection in collections
+            and (start is None or file.end >= microseconds(start))
+            and (end is None or file.start < microseconds(end))
+        ]
+        return read_files(self._lake, files) if files else None
 
     def lake_links(self) -> str | None:
         """Return SQL of a relation with the links of the lake, None where there are none."""

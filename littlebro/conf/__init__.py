@@ -7,6 +7,7 @@ for. Every complaint is an `ImproperlyConfigured` that starts with the setting a
 import difflib
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -30,6 +31,8 @@ __all__ = [
 
 _values: Final[dict[str, Any]] = {}
 _ALIAS = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_WHOLE: Final = {"LITTLEBRO_ANONYMOUS_COOKIE_AGE", "LITTLEBRO_ANALYSIS_TAIL_EVENTS"}
+_LONGEST: Final = 86_400
 _MOST_DAYS: Final = 365_000  # so that "now" less that many is still a date
 COLLECTION: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -77,7 +80,7 @@ def setting(name: str) -> Any:
 
 def _wrong_value(name: str, value: object) -> str:
     """Return what a global setting must be, or "" where it is; those with a reader of their own are left to it."""
-    if name.startswith("LITTLEBRO_MAX_") or name == "LITTLEBRO_ANONYMOUS_COOKIE_AGE":
+    if name.startswith("LITTLEBRO_MAX_") or name in _WHOLE:
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             return f"a whole number above zero, for instance {GLOBAL_SETTINGS[name].default}"
     elif name == "LITTLEBRO_SENSITIVE_KEYS":
@@ -85,6 +88,14 @@ def _wrong_value(name: str, value: object) -> str:
             isinstance(entry, str) and any(map(str.isalnum, entry)) for entry in value
         ):
             return "a list of text"  # a bare text would be read letter by letter
+    elif name == "LITTLEBRO_LAKE" and not (value is None or (isinstance(value, str | Path) and str(value))):
+        return "the path of a folder, or None"
+    elif name == "LITTLEBRO_ANALYSIS_SECONDS":
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _LONGEST:
+            return f"a number of seconds above zero, at most {_LONGEST:,}"
+    elif name == "LITTLEBRO_ANALYSIS_THREADS" and value is not None:
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            return "a whole number above zero, or None"
     elif name == "LITTLEBRO_STRICT" and value is not None and not isinstance(value, bool):
         return "True, False or None"
     return ""

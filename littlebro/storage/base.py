@@ -111,8 +111,8 @@ class BaseBackend:
 
         They are those that `scan_stored` would yield, up to `limit` of them. A row (RFC 4180, ended by a line feed,
         without a header; NULL is nothing between two commas) holds id, collection, name, timestamp and received_at as
-        ``2026-01-31 23:59:59.123456`` in UTC, user_id, anonymous_id, params and context as JSON. `write` takes any
-        number of whole or broken rows at a time. Returns the positions of the last `recent` events, in order.
+        ``2026-01-31 23:59:59.123456`` in UTC, user_id, anonymous_id, params and context as JSON. `write` takes a
+        row or part of one at a time, or several. Returns the positions of the last `recent` events, in order.
         """
         self._refuse("copy_stored", "copy its rows out")
 

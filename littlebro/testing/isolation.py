@@ -2,7 +2,7 @@
 
 A journal is a folder that outlives processes. A test run that used the one in the settings would leave its
 events for the next server to deliver, and would deliver that server's events into the test database. So each
-run has journals in a temporary folder, and what lies in the real ones stays there.
+run has journals, and a lake, in a temporary folder, and what lies in the real ones stays there.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _folders: list[Path] = []
 
 @contextmanager
 def isolated(folder: Path | None = None) -> Iterator[None]:
-    """Turn strict mode on and move journals into `folder` (default: a temporary one) inside the block.
+    """Turn strict mode on and move journals and lake into `folder` (default: a temporary one) inside the block.
 
     LITTLEBRO_STRICT is left as it is where the settings name it, and a journal that a surrounding block has
     moved already stays there unless a `folder` is given.
@@ -42,6 +42,9 @@ def _changes(folder: Path, moved: Sequence[Path]) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     if getattr(settings, "LITTLEBRO_STRICT", None) is None:
         changes["LITTLEBRO_STRICT"] = True
+    lake = getattr(settings, "LITTLEBRO_LAKE", None)
+    if isinstance(lake, str | Path) and not any(Path(lake).is_relative_to(own) for own in moved):
+        changes["LITTLEBRO_LAKE"] = folder / "lake"  # the real one would be filled from the test database
     table = getattr(settings, "LITTLEBRO", None)
     if isinstance(table, Mapping):
         real = [alias for alias, entry in table.items() if _has_journal(entry, moved)]

@@ -9,20 +9,19 @@ question that was reading one fails, and is right when it is asked again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from littlebro.analysis.engine import Session, engine
 from littlebro.analysis.lake.manifest import File, Lake, Manifest, lake_of
 from littlebro.analysis.lake.mend import mend
 from littlebro.analysis.lake.write import merge_links, read_files, rewrite, without_merged
+from littlebro.analysis.rows import microseconds
 from littlebro.events.query import EventQuery
 from littlebro.storage.handler import backends
 
 __all__ = ["erase_person", "expire"]
 
 _WAIT: Final = 600.0
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def erase_person(alias: str, user_id: str | None, anonymous_id: str | None) -> int:
@@ -54,7 +53,7 @@ def expire(alias: str, query: EventQuery) -> int:
     lake = lake_of(alias)
     if lake is None or not lake.folder.exists() or query.end is None:
         return 0
-    end = (query.end - _EPOCH) // timedelta(microseconds=1)
+    end = microseconds(query.end)
     with lake.writing(_WAIT), engine.session(None) as session:
         manifest = _whole(session, lake)
         if manifest is None:

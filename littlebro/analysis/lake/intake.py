@@ -41,20 +41,20 @@ def stage(session: Session, backend: BaseBackend, after: str | None, limit: int)
     """Put up to `limit` events that were stored behind `after` into the table `staged`; fewer are the last."""
     with _file(session) as path:
         if backend.supports_copy_stored:
-            positions = _copied(backend, after, limit, path)
-            session.rows(f"CREATE OR REPLACE TEMP TABLE staged AS {from_csv(str(path))}")
+            positions, longest = _copied(backend, after, limit, path)
+            session.rows(f"CREATE OR REPLACE TEMP TABLE staged AS {from_csv(str(path), longest)}")
             return Chunk(_count(session), positions)
         recent: deque[str] = deque(maxlen=OVERLAP)
-        _write(_events_of(backend, after, limit, recent), path)
-        session.rows(f"CREATE OR REPLACE TEMP TABLE staged AS {from_lines(str(path))}")
+        longest = _write(_events_of(backend, after, limit, recent), path)
+        session.rows(f"CREATE OR REPLACE TEMP TABLE staged AS {from_lines(str(path), longest)}")
     return Chunk(_count(session), tuple(recent))
 
 
 def stage_events(session: Session, events: Iterable[Event], table: str = "staged") -> int:
     """Put `events` into a temporary table; return how many they were."""
     with _file(session) as path:
-        _write(events, path)
-        session.rows(f"CREATE OR REPLACE TEMP TABLE {table} AS {from_lines(str(path))}")
+        longest = _write(events, path)
+        session.rows(f"CREATE OR REPLACE TEMP TABLE {table} AS {from_lines(str(path), longest)}")
     return _count(session, table)
 
 
@@ -67,9 +67,16 @@ def _file(session: Session) -> Iterator[Path]:
         path.unlink(missing_ok=True)
 
 
-def _copied(backend: BaseBackend, after: str | None, limit: int, path: Path) -> Sequence[str]:
+def _copied(backend: BaseBackend, after: str | None, limit: int, path: Path) -> tuple[Sequence[str], int]:
+    longest = 0
+
+    def write(block: bytes) -> None:
+        nonlocal longest
+        longest = max(longest, len(block))
+        file.write(block)
+
     with path.open("wb", buffering=_BLOCK) as file:
-        return backend.copy_stored(after, limit, OVERLAP, file.write)
+        return backend.copy_stored(after, limit, OVERLAP, write), longest
 
 
 def _events_of(backend: BaseBackend, after: str | None, limit: int, recent: deque[str]) -> Iterator[Event]:
@@ -78,10 +85,13 @@ def _events_of(backend: BaseBackend, after: str | None, limit: int, recent: dequ
         yield event
 
 
-def _write(events: Iterable[Event], path: Path) -> None:
+def _write(events: Iterable[Event], path: Path) -> int:
+    """Write a line an event; return the length of the longest."""
+    longest = 0
     with path.open("wb", buffering=_BLOCK) as file:
         for event in events:
-            file.write(line(event))
+            longest = max(longest, file.write(line(event)))
+    return longest
 
 
 def _count(session: Session, table: str = "staged") -> int:
