@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from itertools import groupby
 from typing import Any, Final
 
 from django.utils.dateformat import format as written
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from littlebro.analysis.question import Person
 from littlebro.analysis.reports.people import People, PersonRow, people
@@ -69,8 +72,13 @@ def _row(question: Question, row: PersonRow, accounts: Mapping[str, Any]) -> dic
     return {
         **named(row.person, accounts),
         "events": exact(row.events), "ago": ago(row.last_seen, question.now),
-        "first": as_moment(row.first_seen), "last": as_moment(row.last_seen),
+        "first": _short(row.first_seen), "last": _short(row.last_seen),
     }  # fmt: skip
+
+
+def _short(moment: datetime) -> SafeString:
+    here = local(moment)
+    return format_html('<time datetime="{}">{}</time>', moment.isoformat(), written(here, "j M Y, H:i"))
 
 
 def _ask_person(question: Question) -> Answer:
