@@ -123,4 +123,4 @@ if PARTS.tracker == "celery":
     # A shop with tasks of its own would leave this be: a worker reads the queue "littlebro" beside the default one.
     CELERY_TASK_DEFAULT_QUEUE = "littlebro"
     # What the __init__.py of a project does.
-    from littlebro.demo.celery import app as celery_app  # noqa: F401
+    from littlebro.demo.celery import app as celery_app  # noqa: F401 - an app that nobody imports is none
