@@ -101,9 +101,11 @@ class Site(World):
         while (done := self.upkeep())["left"] and time.monotonic() < end:
             time.sleep(0.5)
         seen, since = -1, time.monotonic()
+        begun = since  # when a worker was last started
         while (now := time.monotonic()) < end:
             if not self.workers():
                 self.worker(pool="prefork")
+                begun = time.monotonic()
             if self.is_quiet() and not set(self.accepted()) - set(self.stored()):
                 time.sleep(1)  # counts may be on their way still
                 break
@@ -112,7 +114,7 @@ class Site(World):
                 seen, since = stored, now
             elif now > since + self.still:
                 break
-            elif self._is_overdue() and now > since + _OVERDUE:
+            elif self._is_overdue() and now > max(since, begun) + _OVERDUE:
                 self.kill(self.running[-1])
             time.sleep(0.5)
         return done

@@ -108,7 +108,7 @@ def _cap(stage: Stage, path: str) -> Felt:
 
 def _brokers(stage: Stage, path: str) -> Iterator[Felt]:
     """Yield what happens to the broker, the network to it, and the queue."""
-    world = partial(stage.world, path)
+    world = partial(stage.world, path, celery=_VISIBLE_AGAIN)
 
     def outage(name: str, _world: World) -> AbstractContextManager[None]:
         return stage.broker(path).outages[name]()
