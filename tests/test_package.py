@@ -1,7 +1,6 @@
 """What a stranger installs: its version, its parts, its public names, and what importing it costs."""
 
 import ast
-import importlib
 import json
 import pkgutil
 import re
@@ -16,6 +15,7 @@ import pytest
 from hatchling.builders.wheel import WheelBuilder
 
 import littlebro
+from tests.extras import load, skipping
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("littlebro", "littlebro_backends", "littlebro_trackers")
@@ -53,7 +53,9 @@ def test_parts_are_entry_points_that_load(group: str) -> None:
     installed = {point.name: point for point in entry_points(group=group) if point.dist is not None}
     for name, target in PROJECT["entry-points"][group].items():
         assert installed[name].value == target
-        assert isinstance(installed[name].load(), type)
+    for name in PROJECT["entry-points"][group]:
+        with skipping():
+            assert isinstance(installed[name].load(), type)
 
 
 def test_the_core_needs_six_packages() -> None:
@@ -75,7 +77,7 @@ def test_wheel_holds_the_packages_and_nothing_else(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", exporting())
 def test_exported_names_are_there(name: str) -> None:
     """What a module says it exports it has, each name once and none of them private."""
-    module = importlib.import_module(name)
+    module = load(name)
     exported = module.__all__
     assert len(exported) == len(set(exported))
     assert not [each for each in exported if each.startswith("_") and each != "__version__"]

@@ -129,9 +129,22 @@ def fork_and_live() -> None:
 
 
 def threads_and_forks(children: str) -> None:
-    """Fork again and again while two threads track flat out and a courier delivers; children live on."""
-    for _ in range(2):
-        threading.Thread(target=tick, daemon=True).start()
+    """Fork again and again while two threads track flat out and a courier delivers; children live on.
+
+    Ends with nothing under way and some events that nobody has sealed: a kill in the middle of a delivery repeats
+    it, which would look like what a fork might have done.
+    """
+    from littlebro import tracker
+
+    over = threading.Event()
+
+    def until_over() -> None:
+        while not over.is_set():
+            track("tick")
+
+    threads = [threading.Thread(target=until_over, daemon=True) for _ in range(2)]
+    for thread in threads:
+        thread.start()
     born = []
     for _ in range(int(children)):
         time.sleep(0.03)
@@ -143,6 +156,13 @@ def threads_and_forks(children: str) -> None:
             os._exit(0)
         born.append(child)
     time.sleep(0.1)
+    over.set()
+    for thread in threads:
+        thread.join()
+    if not tracker.flush(60):
+        raise RuntimeError("what was tracked is not delivered within a minute")
+    for _ in range(20):
+        track("tick")
     tell(children=born)
     time.sleep(60)
 

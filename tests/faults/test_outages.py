@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    pytest.importorskip("psycopg")
     try:
         found = Database(tmp_path_factory.mktemp("postgresql"))
     except UnavailableError as error:
