@@ -23,6 +23,7 @@ def summary(**changes: Any) -> Summary:
         "requests": 2,
         "tracked": {"page-accessed": 2, "searched": 1},
         "stored": {"searched": 1, "page-accessed": 2},
+        "past": 0,
         "others": 0,
         "lost": {},
         "troubles": [],

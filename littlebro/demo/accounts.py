@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 from django.contrib.auth.hashers import PBKDF2PasswordHasher, make_password
 
-__all__ = ["ADMIN", "CUSTOMERS", "Account", "QuickHasher", "create", "new_password"]
+__all__ = ["ADMIN", "CUSTOMERS", "Account", "QuickHasher", "create", "create_regulars", "new_password"]
 
 ADMIN = "admin"
 CUSTOMERS = ("ada", "ben", "chloe", "dev", "emil", "fay", "goran", "hana", "ines", "jun", "kofi", "lena")
+_MORE_NAMES = ("mira", "noor", "otis", "pia", "quinn", "rosa", "sami", "tara", "umar", "vera", "wim", "yara")
 _WORDS = (
     *("amber", "birch", "cedar", "clover", "copper", "coral", "fennel", "garnet", "ginger", "harbour"),
     *("hazel", "indigo", "juniper", "lemon", "linen", "maple", "meadow", "nutmeg", "olive", "otter"),
@@ -54,3 +55,21 @@ def create(password: str) -> None:
         User.objects.update_or_create(
             username=name, defaults={"password": hashed, "first_name": name.capitalize()}
         )
+
+
+def create_regulars(password: str) -> list[str]:
+    """Write those who were customers before the demo began; return their user ids, as events hold them."""
+    from django.contrib.auth.models import User  # noqa: PLC0415 - as above
+
+    hashed = make_password(password)
+    names = [(first, last) for last in "bdfghklmnprstvw" for first in (*CUSTOMERS, *_MORE_NAMES)]
+    User.objects.bulk_create(
+        [
+            User(username=f"{first}.{last}", first_name=first.capitalize(), password=hashed)
+            for first, last in names
+        ],
+        ignore_conflicts=True,
+    )
+    usernames = [f"{first}.{last}" for first, last in names]
+    found = User.objects.filter(username__in=usernames).order_by("pk").values_list("pk", flat=True)
+    return [str(pk) for pk in found]

@@ -19,9 +19,10 @@ from pathlib import Path
 from types import FrameType
 
 from littlebro.demo.children import Child
+from littlebro.demo.history import DAYS
 from littlebro.demo.parts import BACKENDS, TRACKERS, Missing, Parts
 from littlebro.demo.server import Server, listen
-from littlebro.demo.stage import NotOurs, drop_events, open_folder, set_up
+from littlebro.demo.stage import NotOurs, drop_events, open_folder, set_up, tell_history
 from littlebro.demo.workers import start_workers, tidy_broker
 
 __all__ = ["main"]
@@ -63,6 +64,9 @@ def _run(
     began = time.monotonic()
     print("Setting up the shop …", flush=True)
     password = set_up(folder, parts)
+    told = tell_history(folder, password)
+    if told:
+        print(f"Imported {told:,} events of the {DAYS} days before.", flush=True)
 
     from littlebro.demo.show import Show  # noqa: PLC0415 - reads tables, so only after the setup
 
@@ -120,7 +124,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     add(
         "--rate",
         type=_positive,
-        default=15.0,
+        default=5.0,
         metavar="N",
         help="requests a second, of all together (%(default)g)",
     )

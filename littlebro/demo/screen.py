@@ -65,14 +65,15 @@ class Summary:
     """The end of a demo.
 
     `requests` and `tracked` (name -> number) are the visitors' own account, `stored` (likewise) is what the
-    backend holds of theirs, `others` how many events of other people it holds, `lost` the counts by reason,
-    `troubles` what went wrong, and `waiting` what is still on the way (empty: nothing).
+    backend holds of theirs, `past` how many events it holds of the weeks before, `others` of other people, `lost`
+    the counts by reason, `troubles` what went wrong, and `waiting` what is still on the way (empty: nothing).
     """
 
     seconds: float
     requests: int
     tracked: Mapping[str, int]
     stored: Mapping[str, int]
+    past: int
     others: int
     lost: Mapping[str, int]
     troubles: Sequence[str]
@@ -104,6 +105,8 @@ class Summary:
             for name in names
         ]
         lines.append("")
+        if self.past:
+            lines.append(f"  Before that, {self.past:,} events were imported: the weeks before.")
         if self.others:
             lines.append(
                 f"  Besides, {self.others:,} events of other people: yours, if you looked around in the shop."

@@ -12,6 +12,8 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
+from django.urls import reverse
+
 from littlebro import tracker
 from littlebro.conf import alias_config
 from littlebro.demo.accounts import ADMIN, CUSTOMERS
@@ -97,6 +99,7 @@ class Show:
         )
         self._screen.say(
             f"The shop     {here}/\n"
+            f"Dashboard    {here}{reverse('admin:littlebro_dashboard_changelist')}\n"
             f"The admin    {here}/admin/{in_admin}\n"
             f"Log in as    {ADMIN}   password  {self._password}\n"
             f"Customers    {', '.join(CUSTOMERS)}; the same password"
@@ -126,9 +129,9 @@ class Show:
             )
             if left <= 0 or stop.wait(left):
                 return
-            before = self._stored.total
+            before = self._stored.total - self._stored.past
             self._stored.look()
-            if self._stored.total and not before:
+            if self._stored.total > self._stored.past and not before:
                 self._screen.say(
                     f"The first event was stored {time.monotonic() - self._began:.1f} s after the start."
                 )
@@ -155,7 +158,8 @@ class Show:
             requests=ledger.requests,
             tracked=ledger.events,
             stored=dict(stored.theirs),
-            others=stored.total - stored.theirs.total(),
+            past=stored.past,
+            others=stored.total - stored.past - stored.theirs.total(),
             lost=losses(),
             troubles=[*troubles, *ledger.troubles],
             waiting=left or self._in_broker(),

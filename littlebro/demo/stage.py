@@ -1,4 +1,4 @@
-"""The demo's folder, and what must be in it before the shop opens: a secret key, a database, people's accounts.
+"""The demo's folder, and what must be in it before the shop opens: a secret key, a database, people's accounts, a past.
 
 A temporary folder is private and goes with the demo; one that the user names stays, and may be used again. Events in
 a MongoDB do likewise. Sets up Django in this process, with the shop's settings.
@@ -12,13 +12,14 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from littlebro.demo.parts import Missing, Parts, shown
 from littlebro.demo.workers import demand_broker
 
-__all__ = ["SETTINGS", "NotOurs", "drop_events", "open_folder", "set_up"]
+__all__ = ["SETTINGS", "NotOurs", "drop_events", "open_folder", "set_up", "tell_history"]
 
 SETTINGS = "littlebro.demo.settings"
 _KEY_FILE = "secret-key"
@@ -80,6 +81,31 @@ def set_up(folder: Path, parts: Parts) -> str:
     password = accounts.new_password()
     accounts.create(password)
     return password
+
+
+def tell_history(folder: Path, password: str) -> int:
+    """Import the weeks before the demo, if nothing is stored yet; return how many events they are.
+
+    They go the way of any file that `manage.py littlebro import` takes.
+    """
+    from littlebro.demo import accounts, history  # noqa: PLC0415 - asks for models, so after the setup
+    from littlebro.events import EventQuery  # noqa: PLC0415 - as above
+    from littlebro.importing import Importer, open_source  # noqa: PLC0415 - as above
+    from littlebro.models import Annotation  # noqa: PLC0415 - as above
+    from littlebro.storage import backends, iterate  # noqa: PLC0415 - as above
+
+    if next(iter(iterate(backends["default"], EventQuery())), None) is not None:
+        return 0
+    now = datetime.now(UTC)
+    file = folder / "history.jsonl"
+    with file.open("wb") as target:
+        target.writelines(history.lines(now, accounts.create_regulars(password)))
+    with open_source(str(file)) as source:
+        summary = Importer("jsonl").run(source)
+    file.unlink()
+    for days, text in history.MILESTONES:
+        Annotation.objects.create(at=now - timedelta(days=days), text=text, author=accounts.ADMIN)
+    return summary.accepted
 
 
 def _demand_mongodb(parts: Parts) -> None:

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from django.db.models import Sum
 
+from littlebro.demo.history import MARK as HISTORY
 from littlebro.events import Event, EventQuery
 from littlebro.models import LossCount
 from littlebro.storage import backends, iterate
@@ -22,11 +23,15 @@ _ALIAS = "default"
 
 @dataclass(slots=True)
 class Stored:
-    """How many events there are, by name; `mark` ends the User-Agent of the visitors whose events are `theirs`."""
+    """How many events there are, by name; `mark` ends the User-Agent of the visitors whose events are `theirs`.
+
+    Of those, `past` were imported before any visitor came.
+    """
 
     mark: str
     names: Counter[str] = field(default_factory=Counter)
     theirs: Counter[str] = field(default_factory=Counter)
+    past: int = 0
     newest: tuple[str, datetime] | None = None
     _last: str | None = None
 
@@ -46,13 +51,17 @@ class Stored:
         """Count what is there, from the first event to the last: the account that the summary gives."""
         self.names.clear()
         self.theirs.clear()
+        self.past = 0
         for event in iterate(backends[_ALIAS], EventQuery()):
             self._take(event)
 
     def _take(self, event: Event) -> None:
         self.names[event.name] += 1
-        if str(event.context.get("user_agent", "")).endswith(self.mark):
+        agent = str(event.context.get("user_agent", ""))
+        if agent.endswith(self.mark):
             self.theirs[event.name] += 1
+        elif agent.endswith(HISTORY):
+            self.past += 1
 
 
 def losses() -> dict[str, int]:

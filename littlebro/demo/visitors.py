@@ -16,9 +16,9 @@ from urllib.parse import urlencode
 from littlebro.demo.browser import Address, Answer, Browser, NoAnswer
 from littlebro.demo.ledger import Ledger
 
-__all__ = ["Crowd", "Pace", "Visitor"]
+__all__ = ["AGENTS", "CAME_FROM", "DELIVERIES", "WORDS", "Crowd", "Pace", "Visitor"]
 
-_WORDS = (
+WORDS = (
     "tea",
     "lamp",
     "paper",
@@ -33,20 +33,20 @@ _WORDS = (
     "bicycle",
     "mint",
 )
-_AGENTS = (
+AGENTS = (
     "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36",
     "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148",
     "Mozilla/5.0 (Linux; Android 15; Pixel 9) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Mobile",
 )
-_CAME_FROM = (
+CAME_FROM = (
     "",
     "",
     "https://search.example/",
     "https://social.example/post/7",
     "https://news.example/gifts",
 )
-_DELIVERIES = ("post", "post", "bicycle", "pick-up")
+DELIVERIES = ("post", "post", "bicycle", "pick-up")
 
 
 class _ClosingTime(Exception):
@@ -126,7 +126,7 @@ class Visitor:
 
     def search(self) -> None:
         """Search for something, which the shop may not have."""
-        self.open("/search/?" + urlencode({"q": self.chance.choice(_WORDS)}))
+        self.open("/search/?" + urlencode({"q": self.chance.choice(WORDS)}))
         self.ledger.did("searched")
 
     def get_lost(self) -> None:
@@ -169,7 +169,7 @@ class Visitor:
         if self.page.location:
             self.follow()
             self.log_in()
-        if self.send("/checkout/", {"delivery": self.chance.choice(_DELIVERIES)}):
+        if self.send("/checkout/", {"delivery": self.chance.choice(DELIVERIES)}):
             self.ledger.did("order-paid")
             self.has_basket = False
         else:
@@ -240,6 +240,6 @@ class Crowd:
                 self._stop.wait(1.0)
 
     def _someone(self, chance: random.Random) -> Visitor:
-        agent = f"{chance.choice(_AGENTS)} {self._mark}"
-        browser = Browser(self._address, agent, self.ledger, chance.choice(_CAME_FROM))
+        agent = f"{chance.choice(AGENTS)} {self._mark}"
+        browser = Browser(self._address, agent, self.ledger, chance.choice(CAME_FROM))
         return Visitor(browser, self.ledger, self._pace, chance, chance.choice(self._names), self._password)
