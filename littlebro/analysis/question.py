@@ -44,6 +44,7 @@ Compare = Literal["previous", "year"]
 
 COLUMNS: Final = ("name", "user_id", "anonymous_id", "collection")
 MAX_LIMIT: Final = 10_000
+_SIGNS: Final = {"eq": "=", "ne": "≠", "le": "≤", "ge": "≥", "lt": "<", "gt": ">", "starts": "starts with"}
 _OFFSET: Final = re.compile(r"(UTC)?[+-]\d\d:?\d\d")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -108,8 +109,9 @@ class Step(msgspec.Struct, frozen=True):
         """Return what a table calls this step."""
         name = "any event" if self.name is None else self.name
         tests = [
-            ".".join(c.path[1:]) + (f" {c.op}" if c.op in {"set", "not_set"} else f" {c.op} {c.value!r:.40}")
+            ".".join(c.path[1:]) + (f" {sign}" if c.op in {"set", "not_set"} else f" {sign} {c.value!r:.40}")
             for c in self.where
+            for sign in [_SIGNS.get(c.op, c.op.replace("_", " "))]
         ]
         return f"{name} ({', '.join(tests)})" if tests else name
 

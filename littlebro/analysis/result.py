@@ -102,17 +102,16 @@ def _cells(column: Sequence[Any]) -> list[str]:
     form = "%Y-%m-%d"
     if any(value.timetz().replace(tzinfo=None) != time.min for value in moments):
         form += " %H:%M:%S" if any(value.second or value.microsecond for value in moments) else " %H:%M"
-    return [value.strftime(form) if isinstance(value, datetime) else _cell(value) for value in column]
+    places = 2 if any(isinstance(value, float) for value in column) else 0
+    return [value.strftime(form) if isinstance(value, datetime) else _cell(value, places) for value in column]
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, places: int) -> str:
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else ""
-    if isinstance(value, float):
-        return f"{value:,.2f}"
-    return f"{value:,}" if isinstance(value, int) else _shown(as_text(value))
+    return f"{value:,.{places}f}" if isinstance(value, int | float) else _shown(as_text(value))
 
 
 def _shown(text: str) -> str:

@@ -4,18 +4,24 @@ from collections.abc import Mapping
 from typing import Final, cast
 
 from littlebro.commands import (
+    breakdown,
     deadletters,
     export_events,
     flush,
     forget,
+    funnel,
     import_file,
     lake,
+    live,
+    paths,
     person,
     plugins,
     purge,
+    retention,
     setup,
     status,
     sync,
+    trend,
     upkeep,
 )
 from littlebro.commands.base import Subcommand, Terminal, UsageError
@@ -29,6 +35,12 @@ SUBCOMMANDS: Final[Mapping[str, Subcommand]] = {
     "flush": cast(Subcommand, flush),
     "upkeep": cast(Subcommand, upkeep),
     "deadletters": cast(Subcommand, deadletters),
+    "trend": cast(Subcommand, trend),
+    "breakdown": cast(Subcommand, breakdown),
+    "funnel": cast(Subcommand, funnel),
+    "retention": cast(Subcommand, retention),
+    "paths": cast(Subcommand, paths),
+    "live": cast(Subcommand, live),
     "sync": cast(Subcommand, sync),
     "lake": cast(Subcommand, lake),
     "purge": cast(Subcommand, purge),

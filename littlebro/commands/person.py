@@ -1,7 +1,8 @@
 """``littlebro person``: everything known of one person, as JSON lines, for instance to answer GDPR article 15.
 
 What waits in the journal of this machine is delivered first, dead letters are included, and an event that two
-aliases or sinks hold is written once.
+aliases or sinks hold is written once. With --table, --json or --csv it is the report of one alias instead, whose
+rules are in `littlebro.analysis.reports.person`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,12 @@ from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from littlebro.commands.base import Failure, Terminal, chosen, explain, left_over
+from littlebro.analysis.question import Person, zone_of
+from littlebro.analysis.reports.person import PersonReport
+from littlebro.analysis.reports.person import person as report
+from littlebro.analysis.result import Table, as_text
+from littlebro.commands.asking import add_format, answer, print_table, show
+from littlebro.commands.base import Failure, Terminal, UsageError, add_alias, chosen, explain, left_over
 from littlebro.commands.forget import add_person, person_of
 from littlebro.commands.output import add_output, write
 from littlebro.delivery.forget import person
@@ -22,20 +28,85 @@ from littlebro.models import DeadLetter
 
 __all__ = ["HELP", "arguments", "run"]
 
-HELP: Final = "Export what is known of one person, as JSON lines."
+HELP: Final = "Export what is known of one person, as JSON lines, or print the report on them."
+
+_FORMATS: Final = ("table", "json", "csv")
 
 
 def arguments(parser: ArgumentParser) -> None:
-    """Add --user, --anonymous and --output."""
+    """Add --user, --anonymous and --output, and what the report takes."""
     add_person(parser)
     add_output(parser)
+    parser.add_argument("--table", action="store_true", help="Print the report: names, ids and the timeline.")
+    add_format(parser)
+    add_alias(parser, "With the report: read this alias (default).")
+    parser.add_argument(
+        "--limit", type=int, default=50, metavar="N", help="With the report: events of a page (50)."
+    )
+    parser.add_argument(
+        "--cursor", metavar="TEXT", help="With the report: go on after the page that named this."
+    )
+    parser.add_argument(
+        "--tz", metavar="ZONE", help="With the report: the time zone of its times (TIME_ZONE)."
+    )
 
 
 def run(terminal: Terminal, options: Mapping[str, Any]) -> str | None:
-    """Write what can be read; tell which alias could not be."""
+    """Write what can be read, and tell which alias could not be; or print the report."""
+    who = person_of(options)
+    if any(options[form] for form in _FORMATS):
+        _report(terminal, options, Person(**who))
+        return None
+    if options["alias"] or options["cursor"] or options["tz"]:
+        raise UsageError("--alias, --cursor and --tz belong to the report: add --table, --json or --csv.")
     failures: list[Failure] = []
-    write(terminal, options["output"], as_jsonl(_known(person_of(options), failures)))
+    write(terminal, options["output"], as_jsonl(_known(who, failures)))
     return left_over(terminal, failures, "Not all could be read")
+
+
+def _report(terminal: Terminal, options: Mapping[str, Any], who: Person) -> None:
+    if options["table"] and (options["json"] or options["csv"]):
+        raise UsageError("Say one of --table, --json and --csv.")
+    if options["output"]:
+        raise UsageError("--output belongs to the export; the report is printed.")
+    (alias,) = chosen(options["alias"] or "default")
+    result = answer(
+        report, who, limit=options["limit"], cursor=options["cursor"], alias=alias, tz=options["tz"]
+    )
+    if options["table"]:
+        _head(terminal, result)
+    more = f"More: --cursor {result.next_cursor}." if result.next_cursor else ""
+    show(terminal, options, result, _timeline(result), more)
+
+
+def _head(terminal: Terminal, result: PersonReport) -> None:
+    """Print who it is, their ids, and what they did how often."""
+    zone = zone_of(result.tz)
+    terminal.say(f"{result.person}: {result.events:,} events")
+    for link in result.links:
+        owner = (
+            "" if link.user_id == result.person.user_id else f" (of {link.user_id})" if link.user_id else ""
+        )
+        terminal.say(f"  also a:{link.anonymous_id}{owner}")
+    terminal.say()
+    if result.names:
+        rows = [
+            [name.name, name.events, name.first_seen.astimezone(zone), name.last_seen.astimezone(zone)]
+            for name in result.names
+        ]
+        print_table(terminal, Table(["event", "times", "first", "last"], rows))
+        terminal.say()
+
+
+def _timeline(result: PersonReport) -> Table:
+    zone = zone_of(result.tz)
+    return Table(
+        ["time", "event", "params"],
+        [
+            [event.timestamp.astimezone(zone), event.name, as_text(event.params) if event.params else ""]
+            for event in result.timeline
+        ],
+    )
 
 
 def _known(who: Mapping[str, str | None], failures: list[Failure]) -> Iterator[Event]:
