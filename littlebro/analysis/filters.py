@@ -19,7 +19,7 @@ from littlebro.analysis.question import Path, Person, Step, microseconds
 from littlebro.analysis.result import NONE, Key
 from littlebro.events.query import Condition, EventQuery
 
-__all__ = ["Parameters", "key_of", "key_sql", "number_sql", "step", "where"]
+__all__ = ["Parameters", "key_of", "key_sql", "number_sql", "one_key", "raw_key", "step", "where"]
 
 _NAMED: Final = re.compile(r"\$(\w+)")
 _NUMBERS: Final = "('BIGINT', 'UBIGINT', 'DOUBLE')"
@@ -95,15 +95,23 @@ def key_sql(path: Path, made: Parameters, *, table: str = "") -> str:
     are grouped by value: 1, 1.0 and 1e0 are one. Lists and objects are grouped by their text: spacing means
     nothing, but the order of keys and the writing of numbers in them do.
     """
+    return one_key(path, raw_key(path, made, table=table))
+
+
+def raw_key(path: Path, made: Parameters, *, table: str = "") -> str:
+    """Return the text of a value, cheaper than `key_sql`: groups of it become those by `one_key`."""
     dot = f"{table}." if table else ""
+    return dot + path[0] if len(path) == 1 else f"CAST({_Place.of(path, made, dot).json} AS VARCHAR)"
+
+
+def one_key(path: Path, text: str) -> str:
+    """Return the key of a `raw_key`."""
     if len(path) == 1:
-        return f"nullif({dot}{path[0]}, '')"
-    text = f"CAST({_Place.of(path, made, dot).json} AS VARCHAR)"
+        return f"nullif({text}, '')"
     number = f"try_cast({text} AS DOUBLE)"
     whole = f"CAST(CAST({number} AS HUGEINT) AS VARCHAR)"
-    return (
-        f"CASE WHEN {text} IN ('null', '\"\"') THEN NULL"
-        f" WHEN {text}[1] NOT IN ('-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9') THEN {text}"
+    return (  # text begins with a quote, which sorts before the signs of numbers, all other values behind them
+        f"CASE WHEN {text} < '-' OR {text} >= ':' THEN nullif(nullif({text}, 'null'), '\"\"')"
         f" WHEN NOT contains({text}, '.') AND NOT contains({text}, 'e') THEN {text}"
         f" WHEN abs({number}) < 1e38 AND {number} = trunc({number}) THEN {whole} ELSE {text} END"
     )

@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from littlebro.analysis.filters import Parameters, key_of, key_sql, number_sql, where
+from littlebro.analysis.filters import Parameters, key_of, number_sql, one_key, raw_key, where
 from littlebro.analysis.question import Path, Person, check_choice, check_limit, check_path
 from littlebro.analysis.reader import Reader
 from littlebro.analysis.result import ALL, NONE, OTHER, Key
@@ -76,9 +76,13 @@ class Question(msgspec.Struct, frozen=True):
 
 
 class Rows(msgspec.Struct, frozen=True):
-    """``FROM … WHERE …`` of one range, and expressions for its columns; `made` holds the parameters."""
+    """``FROM … WHERE …`` of one range, and expressions for its columns; `made` holds the parameters.
+
+    Events are grouped by the `raw` text of the value, as ``k``, and only such groups by its `key`.
+    """
 
     source: str
+    raw: str
     key: str
     who: str
     links: str
@@ -125,7 +129,8 @@ def rows(asked: Question, start: datetime, end: datetime) -> Rows:
     made.values.update(values)
     return Rows(
         source=f"FROM {relation} WHERE {sql}",
-        key="''" if asked.by is None else key_sql(asked.by, made),
+        raw="''" if asked.by is None else raw_key(asked.by, made),
+        key="k" if asked.by is None else one_key(asked.by, "k"),
         who="who" if asked.person is None else "person",
         links="LEFT JOIN links l ON l.anon = g.who" if asked.person is None else "",
         person="coalesce(l.person, g.who)" if asked.person is None else "g.who",
@@ -158,7 +163,8 @@ def top_values(reader: Reader, asked: Question, selected: Rows) -> list[str]:
         return [""]
     top, _ = top_sql(asked, None)
     sql = (
-        f"WITH g AS (SELECT {selected.key} AS k, count(*) AS n {selected.source} GROUP BY ALL), {top}"
+        f"WITH r AS (SELECT {selected.raw} AS k, count(*) AS n {selected.source} GROUP BY ALL),"
+        f" g AS (SELECT {selected.key} AS k, n FROM r), {top}"
         " SELECT k FROM top ORDER BY r"
     )
     return [text for (text,) in reader.rows(sql, selected.values(sql))]

@@ -27,10 +27,12 @@ import msgspec
 from littlebro.analysis.cache import answered
 from littlebro.analysis.calendar import compared
 from littlebro.analysis.grouping import (
+    BITS,
     NUMERIC,
     Number,
     Question,
     Rows,
+    bits_sql,
     order,
     question,
     rows,
@@ -174,24 +176,35 @@ def _answer(
 def _found(reader: Reader, asked: Question, span: Span, tops: list[str] | None) -> _Found:
     selected = rows(asked, span.start, span.end)
     top, given = top_sql(asked, tops)
-    # A row a value and person: counting them twice over is cheaper than counting people for each value apart.
+    # Who has which values: a row a person and 64 series, with a bit for each.
+    chunk, bits = bits_sql("(s + 1)")
+    sums = ", ".join(f"sum((m >> {bit}) & 1)" for bit in range(BITS))
     sql = (
-        f"WITH g AS MATERIALIZED (SELECT {selected.key} AS k, {selected.who} AS who, count(*) AS n"
-        f" {selected.source} GROUP BY ALL), {top},"
-        f" h AS (SELECT {series_sql(asked, 'g.k')} AS s, CASE WHEN top.r IS NOT NULL THEN g.k END AS k,"
-        f" {selected.person} AS p, n FROM g LEFT JOIN top ON top.k = g.k {selected.links}),"
-        " p AS MATERIALIZED (SELECT s, p, sum(n) AS n, max(k) AS k FROM h GROUP BY s, p)"
-        " SELECT s, max(k), sum(n), count(p), sum(n) FILTER (p IS NOT NULL) FROM p GROUP BY s"
-        " UNION ALL SELECT NULL, NULL, sum(n), count(DISTINCT p), sum(n) FILTER (p IS NOT NULL) FROM p"
+        f"WITH r AS MATERIALIZED (SELECT {selected.raw} AS k, {selected.who} AS who, count(*) AS n"
+        f" {selected.source} GROUP BY ALL), g AS (SELECT {selected.key} AS k, who, n FROM r), {top},"
+        f" h AS MATERIALIZED (SELECT {series_sql(asked, 'g.k')} AS s, who, sum(n) AS n,"
+        " max(CASE WHEN top.r IS NOT NULL THEN g.k END) AS k FROM g LEFT JOIN top ON top.k = g.k GROUP BY ALL),"
+        f" b AS (SELECT {chunk} AS c, who, {bits} AS m FROM h WHERE who IS NOT NULL GROUP BY ALL),"
+        f" p AS MATERIALIZED (SELECT c, {selected.person} AS p, bit_or(m) AS m FROM b g {selected.links} GROUP BY ALL)"
+        " SELECT 0 AS what, s, max(k) AS k, [sum(n), coalesce(sum(n) FILTER (who IS NOT NULL), 0)] AS numbers"
+        " FROM h GROUP BY s"
+        f" UNION ALL SELECT 1, c, NULL, [{sums}] FROM p GROUP BY c"
+        " UNION ALL SELECT 2, NULL, NULL, [count(DISTINCT p)] FROM p"
     )
     found = _Found(list(tops or ()))
+    known: dict[int | None, int] = {}
     texts: dict[int, str] = {}
-    for series, text, events, people, known in reader.rows(sql, selected.values(sql, given)):
-        found.events[series], found.people[series] = events or 0, people
-        if text is not None:
-            texts[series] = text
-        if asked.measure == "events_per_person":
-            found.value[series] = tidy(known / people) if people else None
+    for what, series, text, numbers in reader.rows(sql, selected.values(sql, given)):
+        if what == 0:
+            found.events[series], known[series] = numbers
+            texts |= {} if text is None else {series: text}
+        elif what == 1:
+            found.people |= {series * BITS + bit - 1: n for bit, n in enumerate(numbers) if n}
+        else:
+            found.people[None] = numbers[0]
+    found.events[None], known[None] = sum(found.events.values()), sum(known.values())
+    if asked.measure == "events_per_person":
+        found.value = {n: tidy(known[n] / people) for n, people in found.people.items() if people}
     if tops is None:
         found.tops = [texts[series] for series in sorted(texts)]
     if asked.measure in NUMERIC:
@@ -204,7 +217,8 @@ def _numbers(
 ) -> dict[int | None, int | float | None]:
     top, given = top_sql(asked, tops)
     sql = (
-        f"WITH {top}, g AS (SELECT {selected.key} AS k, {selected.number} AS x {selected.source}),"
+        f"WITH {top}, r AS (SELECT {selected.raw} AS k, {selected.number} AS x {selected.source}),"
+        f" g AS (SELECT {selected.key} AS k, x FROM r),"
         f" h AS (SELECT {series_sql(asked, 'g.k')} AS s, x FROM g LEFT JOIN top ON top.k = g.k)"
         f" SELECT s, {NUMERIC[asked.measure or '']} FROM h GROUP BY GROUPING SETS ((s), ())"
     )

@@ -253,8 +253,8 @@ def _events(reader: Reader, asked: Question, selected: Rows, index: str, tops: l
     top, given = top_sql(asked, tops)
     counted = "count(*)" if asked.measure == "events" else f"count({selected.who})"
     sql = (
-        f"WITH g AS MATERIALIZED (SELECT {selected.key} AS k, {index} AS b, count(*) AS n, {counted} AS m"
-        f" {selected.source} GROUP BY ALL), {top},"
+        f"WITH r AS MATERIALIZED (SELECT {selected.raw} AS k, {index} AS b, count(*) AS n, {counted} AS m"
+        f" {selected.source} GROUP BY ALL), g AS (SELECT {selected.key} AS k, b, n, m FROM r), {top},"
         f" h AS (SELECT {series_sql(asked, 'g.k')} AS s, b, m, CASE WHEN top.r IS NOT NULL THEN g.k END AS k"
         " FROM g LEFT JOIN top ON top.k = g.k)"
         " SELECT s, b, sum(m), max(k) FROM h GROUP BY s, b"
@@ -273,8 +273,9 @@ def _people(reader: Reader, asked: Question, selected: Rows, index: str, tops: l
     chunk, bits = bits_sql(index)
     sums = ", ".join(f"sum((m >> {bit}) & 1)" for bit in range(BITS))
     sql = (
-        f"WITH g AS MATERIALIZED (SELECT {selected.key} AS k, {chunk} AS c, {selected.who} AS who, {bits} AS m,"
-        f" count(*) AS n {selected.source} GROUP BY ALL), {top},"
+        f"WITH r AS MATERIALIZED (SELECT {selected.raw} AS k, {chunk} AS c, {selected.who} AS who, {bits} AS m,"
+        f" count(*) AS n {selected.source} GROUP BY ALL),"
+        f" g AS (SELECT {selected.key} AS k, c, who, m, n FROM r), {top},"
         f" h AS (SELECT {series_sql(asked, 'g.k')} AS s, CASE WHEN top.r IS NOT NULL THEN g.k END AS k, c,"
         f" {selected.person} AS p, m FROM g LEFT JOIN top ON top.k = g.k {selected.links}),"
         " p AS MATERIALIZED (SELECT s, c, p, bit_or(m) AS m FROM h WHERE p IS NOT NULL GROUP BY s, c, p)"
@@ -299,7 +300,8 @@ def _numbers(reader: Reader, asked: Question, selected: Rows, index: str, tops: 
         tops = top_values(reader, asked, selected)
     top, given = top_sql(asked, tops)
     sql = (
-        f"WITH {top}, g AS (SELECT {selected.key} AS k, {index} AS b, {selected.number} AS x {selected.source}),"
+        f"WITH {top}, r AS (SELECT {selected.raw} AS k, {index} AS b, {selected.number} AS x {selected.source}),"
+        f" g AS (SELECT {selected.key} AS k, b, x FROM r),"
         f" h AS (SELECT {series_sql(asked, 'g.k')} AS s, b, x FROM g LEFT JOIN top ON top.k = g.k)"
         f" SELECT s, b, {NUMERIC[asked.measure or '']} FROM h GROUP BY GROUPING SETS ((s, b), (s))"
     )
@@ -333,8 +335,9 @@ def _rolling(
     top, given = top_sql(asked, tops)
     index = index_sql("ts", [microseconds(cut) for cut in cuts])
     sql = (
-        f"WITH g AS MATERIALIZED (SELECT {selected.key} AS k, {index} AS b, {selected.who} AS who,"
-        f" count(*) FILTER (ts >= {microseconds(span.start)}) AS n {selected.source} GROUP BY ALL), {top},"
+        f"WITH r AS MATERIALIZED (SELECT {selected.raw} AS k, {index} AS b, {selected.who} AS who,"
+        f" count(*) FILTER (ts >= {microseconds(span.start)}) AS n {selected.source} GROUP BY ALL),"
+        f" g AS (SELECT {selected.key} AS k, b, who, n FROM r), {top},"
         f" h AS (SELECT {series_sql(asked, 'g.k')} AS s, CASE WHEN top.r IS NOT NULL THEN g.k END AS k, b,"
         f" {selected.person} AS p, n FROM g LEFT JOIN top ON top.k = g.k {selected.links}),"
         " w AS (SELECT b, f, l FROM (SELECT unnest(range(len($first::INT[]))) AS b, unnest($first::INT[]) AS f,"
