@@ -19,7 +19,7 @@ from typing import Final
 from littlebro.analysis.engine import Session
 from littlebro.analysis.lake.intake import stage_events
 from littlebro.analysis.lake.manifest import Lake, Manifest
-from littlebro.analysis.lake.write import pending_links, read_files, read_links
+from littlebro.analysis.lake.write import links_of, read_files
 from littlebro.analysis.rows import DAY, first_users, microseconds
 from littlebro.events.event import Event
 from littlebro.events.query import EventQuery
@@ -194,8 +194,4 @@ class Tail:
         """Return SQL of a relation with the links of the lake, None where there are none."""
         if self._manifest is None or self._lake is None:
             return None
-        pending = pending_links(self._manifest)
-        merged = [self._manifest.merged] if self._manifest.merged else []
-        if not pending:
-            return read_links(self._lake, merged) if merged else None
-        return f"({first_users(read_links(self._lake, [*merged, *pending]))})"
+        return links_of(self._lake, self._manifest)

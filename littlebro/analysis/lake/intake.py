@@ -4,6 +4,8 @@ In: a backend and a position. Out: a `Chunk`, whose events are in the session's 
 its rows out does so; any other is read event by event. The file in between is gone when the call is over.
 """
 
+# ruff: noqa: S608 - names and numbers of our own
+
 from __future__ import annotations
 
 from collections import deque
@@ -97,7 +99,7 @@ def _write(events: Iterable[Event], path: Path) -> int:
 def _count(session: Session, table: str = "staged") -> int:
     """Return how many rows there are; one that has no id or time was no event."""
     n, wrong = session.rows(
-        f"SELECT count(*), count(*) FILTER (id IS NULL OR ts IS NULL OR collection IS NULL OR params IS NULL)"  # noqa: S608
+        "SELECT count(*), count(*) FILTER (id IS NULL OR ts IS NULL OR collection IS NULL OR params IS NULL)"
         f" FROM {table}"
     )[0]
     if wrong:

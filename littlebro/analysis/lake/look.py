@@ -47,7 +47,7 @@ def contents(alias: str = "default") -> Contents | None:
         alias=lake.alias, folder=str(lake.folder), events=manifest.rows, collections=collections,
         days=len({file.day for file in manifest.files}), files=len(manifest.files),
         bytes=sum(file.bytes for file in manifest.on_disk()),
-        links=manifest.merged.rows if manifest.merged else 0,
+        links=manifest.links[0].rows if manifest.links else 0,
         first=_moment(min((file.start for file in manifest.files), default=None)),
         last=_moment(max((file.end for file in manifest.files), default=None)),
         synced_at=_at(manifest.synced_at), verified_at=_at(manifest.verified_at), complete=manifest.complete,

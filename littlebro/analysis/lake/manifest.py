@@ -60,13 +60,6 @@ class File(msgspec.Struct, frozen=True):
     crc: int
     start: int
     end: int
-    links: Links | None = None
-
-    def names(self) -> Iterator[Links | File]:
-        """Yield the files on disk: this one, and its links."""
-        yield self
-        if self.links is not None:
-            yield self.links
 
 
 class Removed(msgspec.Struct, frozen=True):
@@ -82,8 +75,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     `made` is random, and new when the lake is begun anew; `number` counts the states in which answers may differ.
     `position` is the last one in the order of storing that is in, `anchor` one some events before, from which the next
     sync reads again; both None for a backend that keeps no such order. `ahead` says that events behind `position` may
-    be in already. `merged` holds the links of all files but those named in `unmerged`. Times are seconds since the
-    epoch.
+    be in already. `links` are files of links, together those of all `files`, the large one first; None where
+    they are to be made anew. Times are seconds since the epoch.
     """
 
     v: int = FORMAT
@@ -95,8 +88,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     ahead: bool = False
     complete: bool = False
     files: tuple[File, ...] = ()
-    merged: Links | None = None
-    unmerged: tuple[str, ...] = ()
+    links: tuple[Links, ...] | None = ()
     removed: tuple[Removed, ...] = ()
     synced_at: float = 0.0
     verified_at: float = 0.0
@@ -113,17 +105,14 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     def on_disk(self) -> Iterator[File | Links]:
         """Yield every file that a question may read."""
-        for file in self.files:
-            yield from file.names()
-        if self.merged is not None:
-            yield self.merged
+        yield from self.files
+        yield from self.links or ()
 
     def with_files(self, add: Iterable[File] = (), remove: Iterable[File] = (), **changes: Any) -> Manifest:
-        """Return this state with other files of events; links are merged anew where events went."""
-        add, gone = tuple(add), {file.name for file in remove}
-        kept = tuple(file for file in self.files if file.name not in gone)
-        changes.setdefault("unmerged", (*self.unmerged, *(file.name for file in add if file.links)))
-        return msgspec.structs.replace(self, files=(*kept, *add), **changes)
+        """Return this state with other files of events. The caller sees to the links: `changes` may hold them."""
+        gone = {file.name for file in remove}
+        files = (*(file for file in self.files if file.name not in gone), *add)
+        return msgspec.structs.replace(self, files=files, **changes)
 
 
 _decoder: Final = msgspec.json.Decoder(Manifest)
@@ -154,7 +143,8 @@ class Lake:
 
     def begin(self) -> Manifest:
         """Return the state of a lake with nothing in it."""
-        return Manifest(made=secrets.token_hex(8), store=store_of(self.alias))
+        now = time.time()  # what is about to be read needs no verifying yet
+        return Manifest(made=secrets.token_hex(8), store=store_of(self.alias), verified_at=now)
 
     @contextmanager
     def writing(self, wait: float = 0.0) -> Iterator[None]:
@@ -201,7 +191,7 @@ class Lake:
         for file in old.on_disk():
             if file.name not in names:
                 removed.setdefault(file.name, Removed(file.name, now))
-        same = (old.files, old.position, old.merged) == (new.files, new.position, new.merged) and not at_once
+        same = (old.files, old.position) == (new.files, new.position) and not at_once
         new = msgspec.structs.replace(
             new, number=old.number + (not same), removed=() if at_once else tuple(removed.values())
         )

@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+import msgspec
+
 from littlebro.analysis.engine import Session
 from littlebro.analysis.lake.intake import stage_events
 from littlebro.analysis.lake.manifest import Lake, Manifest
-from littlebro.analysis.lake.write import without_merged, write_table
+from littlebro.analysis.lake.write import write_table
 from littlebro.events.query import EventQuery
 from littlebro.storage.base import BaseBackend
 from littlebro.storage.reading import iterate
@@ -39,10 +41,10 @@ def mend(
     session: Session, lake: Lake, backend: BaseBackend, manifest: Manifest, damaged: set[str]
 ) -> tuple[Manifest, int]:
     """Return the manifest without the files that are `damaged`, with their days read again; and how many days."""
-    days = {file.day for file in manifest.files if any(each.name in damaged for each in file.names())}
+    days = {file.day for file in manifest.files if file.name in damaged}
     manifest = _read_again(session, lake, backend, manifest, days)
-    if manifest.merged is not None and manifest.merged.name in damaged:
-        manifest = without_merged(manifest)
+    if any(each.name in damaged for each in manifest.links or ()):
+        manifest = msgspec.structs.replace(manifest, links=None)
     return manifest, len(days)
 
 
@@ -100,8 +102,7 @@ def _read_again(
     for day in sorted(days):
         stage_events(session, iterate(backend, day_query(day)))
         files = write_table(session, lake, "staged")
-        lake.sync_folder()
         gone = [file for file in manifest.files if file.day == day]
         # What is stored right now may be in already, before the sync that would add it.
-        manifest = manifest.with_files(files, gone, ahead=True)
-    return without_merged(manifest) if days else manifest
+        manifest = manifest.with_files(files, gone, ahead=True, links=None)
+    return manifest

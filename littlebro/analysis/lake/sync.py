@@ -17,9 +17,9 @@ import msgspec
 
 from littlebro.analysis.engine import Session, engine
 from littlebro.analysis.lake.intake import Chunk, stage, stage_events
-from littlebro.analysis.lake.manifest import File, Lake, Manifest, lake_of, store_of
+from littlebro.analysis.lake.manifest import Lake, Manifest, lake_of, store_of
 from littlebro.analysis.lake.mend import mend, verify_days
-from littlebro.analysis.lake.write import compact, merge_links, read_files, without_merged, write_table
+from littlebro.analysis.lake.write import compact, merge_links, read_files, write_links, write_table
 from littlebro.analysis.rows import DAY
 from littlebro.events.query import EventQuery
 from littlebro.exceptions import LakeError
@@ -111,6 +111,7 @@ class _Sync:
 
     def _verify(self, started: float, *, deep: bool) -> int:
         new, days = verify_days(self.session, self.lake, self.backend, self.new, deep=deep)
+        new = merge_links(self.session, self.lake, new)
         self._commit(msgspec.structs.replace(new, verified_at=started))
         return days
 
@@ -135,13 +136,14 @@ class _Sync:
 
     def _add(self, chunk: Chunk) -> None:
         files = write_table(self.session, self.lake, "staged")
-        self.lake.sync_folder()
+        links = write_links(self.session, self.lake, "staged") if files else ()
         self.added += sum(file.rows for file in files)
         position, anchor = chunk.positions[-1], chunk.positions[0]
         if not files and (position, anchor) == (self.new.position, self.new.anchor):
             return
-        new = self.new.with_files(files, position=position, anchor=anchor)
-        if len(new.unmerged) > _LINKS_AFTER:
+        together = None if self.new.links is None else (*self.new.links, *links)
+        new = self.new.with_files(files, position=position, anchor=anchor, links=together)
+        if len(together or ()) > _LINKS_AFTER:
             new = merge_links(self.session, self.lake, new)
         self._commit(new)
 
@@ -190,7 +192,5 @@ class _Sync:
         gone = [file for file in self.new.files if (file.collection, file.day) in days]
         listed = ", ".join(f"('{collection}', {day})" for collection, day in sorted(days))
         self.session.rows(f"DELETE FROM staged WHERE (collection, {DAY}) NOT IN ({listed})")
-        files: list[File] = write_table(self.session, self.lake, "staged")
-        self.lake.sync_folder()
-        new = self.new.with_files(files, gone)
-        self._commit(without_merged(new) if gone else new)
+        files = write_table(self.session, self.lake, "staged")
+        self._commit(self.new.with_files(files, gone, links=None))

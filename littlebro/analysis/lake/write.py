@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -19,12 +21,11 @@ from littlebro.analysis.rows import COLUMNS, DAY, first_users
 
 __all__ = [
     "compact",
+    "links_of",
     "merge_links",
-    "pending_links",
     "read_files",
-    "read_links",
     "rewrite",
-    "without_merged",
+    "write_links",
     "write_table",
 ]
 
@@ -34,6 +35,7 @@ _PARQUET: Final = "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880"
 _MOST_FILES: Final = 6
 _MOST_FILES_OLD: Final = 2
 _DAY_IS_OVER: Final = 2
+_SEALERS: Final = 2
 
 
 def read_files(lake: Lake, files: Iterable[File]) -> str:
@@ -55,78 +57,85 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def write_table(session: Session, lake: Lake, table: str) -> list[File]:
+def write_table(session: Session, lake: Lake, table: str) -> tuple[File, ...]:
     """Write the events of a table into new files."""
-    groups = session.rows(f"SELECT collection, {DAY}, count(*) FROM {table} GROUP BY ALL ORDER BY ALL")
-    whole = len(groups) == 1
-    return [
-        _write(
-            session, lake, collection, day,
-            table if whole else f"(FROM {table} WHERE collection = '{collection}' AND {DAY} = {day})",
+    groups = session.rows(
+        f"SELECT collection, {DAY} AS day, min(ts), max(ts) FROM {table} GROUP BY collection, day ORDER BY ALL"
+    )
+    with ThreadPoolExecutor(_SEALERS) as pool:  # the disk is waited for while the next file is being written
+        files = []
+        for collection, day, start, end in groups:
+            part = f"(FROM {table} WHERE collection = '{collection}' AND {DAY} = {day})"
+            source = table if len(groups) == 1 else part
+            path, rows = _write(session, lake, source)
+            sealed = pool.submit(lake.seal, path)
+            files.append((File(path.name, collection, day, rows, 0, 0, start, end), sealed))
+        done = tuple(
+            msgspec.structs.replace(file, bytes=sealed.result()[0], crc=sealed.result()[1])
+            for file, sealed in files
         )
-        for collection, day, _ in groups
-    ]  # fmt: skip
+    lake.sync_folder()
+    return done
 
 
 def rewrite(session: Session, lake: Lake, file: File, keep: str) -> File | None:
     """Write those rows of a file for which `keep` holds into a new one; None where there are none."""
-    source = f"(FROM {read_files(lake, [file])} WHERE {keep})"
-    if not session.rows(f"SELECT 1 FROM {source} LIMIT 1"):
+    return _write_file(session, lake, file, f"(FROM {read_files(lake, [file])} WHERE {keep})")
+
+
+def _write_file(session: Session, lake: Lake, like: File, source: str) -> File | None:
+    """Write a relation of events of one collection and day; None where it is empty."""
+    span = session.rows(f"SELECT min(ts), max(ts) FROM {source}")[0]
+    if span[0] is None:
         return None
-    return _write(session, lake, file.collection, file.day, source)
+    path, rows = _write(session, lake, source)
+    size, crc = lake.seal(path)
+    return File(path.name, like.collection, like.day, rows, size, crc, *span)
 
 
-def _write(session: Session, lake: Lake, collection: str, day: int, source: str) -> File:
+def _write(session: Session, lake: Lake, source: str) -> tuple[Path, int]:
     path = lake.new()
-    session.rows(
+    rows = session.rows(
         f"COPY (SELECT {_COLUMNS} FROM {source} ORDER BY name, ts, id) TO {_quoted(str(path))} ({_PARQUET})"
     )
-    rows, start, end = session.rows(
-        f"SELECT count(*), min(ts), max(ts) FROM read_parquet({_quoted(str(path))})"
-    )[0]
-    size, crc = lake.seal(path)
-    links = _write_links(session, lake, source)
-    return File(path.name, collection, day, rows, size, crc, start, end, links)
+    return path, int(rows[0][0])
 
 
-def _write_links(session: Session, lake: Lake, source: str) -> Links | None:
+def write_links(session: Session, lake: Lake, source: str) -> tuple[Links, ...]:
+    """Write the links in a relation of events or of links; nothing where there are none."""
     path = lake.new("links")
-    session.rows(f"COPY ({first_users(source)}) TO {_quoted(str(path))} ({_PARQUET})")
-    rows = session.rows(f"SELECT count(*) FROM read_parquet({_quoted(str(path))})")[0][0]
+    rows = session.rows(f"COPY ({first_users(source)}) TO {_quoted(str(path))} ({_PARQUET})")[0][0]
     if not rows:
         path.unlink()
-        return None
-    size, crc = lake.seal(path)
-    return Links(path.name, rows, size, crc)
+        return ()
+    return (Links(path.name, rows, *lake.seal(path)),)
 
 
-def pending_links(manifest: Manifest) -> list[Links]:
-    """Return the files of links that are not merged yet."""
-    names = set(manifest.unmerged)
-    return [file.links for file in manifest.files if file.links and file.name in names]
+def links_of(lake: Lake, manifest: Manifest) -> str | None:
+    """Return SQL of a relation with the links of a state; None where there are none."""
+    if manifest.links is None:
+        return f"({first_users(read_files(lake, manifest.files))})" if manifest.files else None
+    if len(manifest.links) < 2:
+        return read_links(lake, manifest.links) if manifest.links else None
+    return f"({first_users(read_links(lake, manifest.links))})"
 
 
 def merge_links(session: Session, lake: Lake, manifest: Manifest) -> Manifest:
     """Return the manifest with all links in one file. Nothing is written where the new ones change nothing."""
-    pending = pending_links(manifest)
-    merged = manifest.merged
-    if pending and merged is not None:
+    links = manifest.links
+    if links is None:
+        source = read_files(lake, manifest.files) if manifest.files else None
+    elif len(links) < 2:
+        return manifest
+    else:
         news = session.rows(
-            f"SELECT 1 FROM {read_links(lake, pending)} n ANTI JOIN {read_links(lake, [merged])} m"
+            f"SELECT 1 FROM {read_links(lake, links[1:])} n ANTI JOIN {read_links(lake, links[:1])} m"
             " ON n.anonymous_id = m.anonymous_id AND (m.ts, m.id, m.collection) <= (n.ts, n.id, n.collection) LIMIT 1"
         )
         if not news:
-            pending = []
-    if pending:
-        merged = _write_links(session, lake, read_links(lake, [*pending, *([merged] if merged else [])]))
-    return msgspec.structs.replace(manifest, merged=merged, unmerged=())
-
-
-def without_merged(manifest: Manifest) -> Manifest:
-    """Return the manifest with all links to be merged anew, since events that some came from are gone."""
-    return msgspec.structs.replace(
-        manifest, merged=None, unmerged=tuple(file.name for file in manifest.files if file.links)
-    )
+            return msgspec.structs.replace(manifest, links=links[:1])
+        source = read_links(lake, links)
+    return msgspec.structs.replace(manifest, links=write_links(session, lake, source) if source else ())
 
 
 def compact(session: Session, lake: Lake, manifest: Manifest, today: int) -> Manifest:
@@ -134,19 +143,12 @@ def compact(session: Session, lake: Lake, manifest: Manifest, today: int) -> Man
     by_day: defaultdict[tuple[str, int], list[File]] = defaultdict(list)
     for file in manifest.files:
         by_day[file.collection, file.day].append(file)
-    for (collection, day), files in by_day.items():
+    for (_, day), files in by_day.items():
         old = day <= today - _DAY_IS_OVER
-        if len(files) <= (_MOST_FILES_OLD if old else _MOST_FILES):
-            continue
-        small = _small(files)
-        one = _write(session, lake, collection, day, read_files(lake, small))
-        merged = {file.name for file in small}
-        unmerged = set(manifest.unmerged)
-        # Their links are merged already, unless one's are not; then those of the new file hold them.
-        left = tuple(name for name in manifest.unmerged if name not in merged)
-        if one.links is not None and merged & unmerged:
-            left = (*left, one.name)
-        manifest = manifest.with_files([one], small, unmerged=left)
+        if len(files) > (_MOST_FILES_OLD if old else _MOST_FILES):
+            small = _small(files)
+            one = _write_file(session, lake, small[0], read_files(lake, small))
+            manifest = manifest.with_files([one] if one else [], small)
     return manifest
 
 
