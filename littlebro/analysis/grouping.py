@@ -1,4 +1,4 @@
-"""The SQL that trends and breakdowns share: rows of a question, its series, its buckets, people by bit.
+"""The SQL that trends and breakdowns share: the rows of a question, its series, its buckets, people by bit.
 
 In: a question and a range. Out: common table expressions, each with its names said here. A series is a number: 0 and
 up are the top values in order, `limit` is "other", -1 is "none".
@@ -33,6 +33,7 @@ __all__ = [
     "Rows",
     "bits_sql",
     "index_sql",
+    "keys_sql",
     "order",
     "question",
     "rows",
@@ -139,32 +140,45 @@ def rows(asked: Question, start: datetime, end: datetime) -> Rows:
     )
 
 
-def top_sql(asked: Question, given: Sequence[str] | None) -> tuple[str, dict[str, Any]]:
-    """Return the expression ``top(k, r)``: the values that stand alone, numbered by events, most first.
+def keys_sql(asked: Question, selected: Rows, given: Sequence[str] | None) -> tuple[str, dict[str, Any]]:
+    """Return the expression ``keys(k, s, text, n)``, with what it is made of: the series of each raw text.
 
-    They are counted from an expression ``g(k, n)``, or are those that are `given`.
+    They are counted from an expression ``r(k, n, …)``; ``text`` is the key of a value that stands alone. The
+    values with the most events stand alone, or those that are `given`.
     """
+    top, values = _top(asked, given)
+    return (
+        f"raw AS MATERIALIZED (SELECT k, {selected.key} AS key, sum(n) AS n FROM r GROUP BY k), {top},"
+        f" keys AS MATERIALIZED (SELECT raw.k, {series_sql(asked, 'raw.key')} AS s,"
+        " CASE WHEN top.r IS NOT NULL THEN raw.key END AS text, raw.n"
+        " FROM raw LEFT JOIN top ON top.k = raw.key)"
+    ), values
+
+
+def top_sql(given: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """Return the expression ``top(k, r)``: the values that stand alone, and their numbers."""
+    sql = "top AS (SELECT unnest($tops::VARCHAR[]) AS k, unnest(range(len($tops::VARCHAR[]))) AS r)"
+    return sql, {"tops": list(given)}
+
+
+def _top(asked: Question, given: Sequence[str] | None) -> tuple[str, dict[str, Any]]:
     if given is not None:
-        return (
-            "top AS (SELECT unnest($tops::VARCHAR[]) AS k, unnest(range(len($tops::VARCHAR[]))) AS r)",
-            {"tops": list(given)},
-        )
+        return top_sql(given)
     counted = (
         "top AS (SELECT k, row_number() OVER (ORDER BY n DESC, k) - 1 AS r FROM ("
-        " SELECT k, sum(n) AS n FROM g WHERE k IS NOT NULL GROUP BY k HAVING sum(n) > 0"
+        " SELECT key AS k, sum(n) AS n FROM raw WHERE key IS NOT NULL GROUP BY key HAVING sum(n) > 0"
         f" ORDER BY n DESC, k LIMIT {asked.series}))"
     )
     return counted, {}
 
 
 def top_values(reader: Reader, asked: Question, selected: Rows) -> list[str]:
-    """Return the texts of the values that stand alone."""
+    """Return the texts of the values with the most events, most first."""
     if asked.by is None:
         return [""]
-    top, _ = top_sql(asked, None)
+    keys, _ = keys_sql(asked, selected, None)
     sql = (
-        f"WITH r AS (SELECT {selected.raw} AS k, count(*) AS n {selected.source} GROUP BY ALL),"
-        f" g AS (SELECT {selected.key} AS k, n FROM r), {top}"
+        f"WITH r AS (SELECT {selected.raw} AS k, count(*) AS n {selected.source} GROUP BY ALL), {keys}"
         " SELECT k FROM top ORDER BY r"
     )
     return [text for (text,) in reader.rows(sql, selected.values(sql))]

@@ -33,6 +33,7 @@ from littlebro.analysis.grouping import (
     Question,
     Rows,
     bits_sql,
+    keys_sql,
     order,
     question,
     rows,
@@ -175,33 +176,38 @@ def _answer(
 
 def _found(reader: Reader, asked: Question, span: Span, tops: list[str] | None) -> _Found:
     selected = rows(asked, span.start, span.end)
-    top, given = top_sql(asked, tops)
+    keys, given = keys_sql(asked, selected, tops)
     # Who has which values: a row a person and 64 series, with a bit for each.
     chunk, bits = bits_sql("(s + 1)")
     sums = ", ".join(f"sum((m >> {bit}) & 1)" for bit in range(BITS))
     sql = (
         f"WITH r AS MATERIALIZED (SELECT {selected.raw} AS k, {selected.who} AS who, count(*) AS n"
-        f" {selected.source} GROUP BY ALL), g AS (SELECT {selected.key} AS k, who, n FROM r), {top},"
-        f" h AS MATERIALIZED (SELECT {series_sql(asked, 'g.k')} AS s, who, sum(n) AS n,"
-        " max(CASE WHEN top.r IS NOT NULL THEN g.k END) AS k FROM g LEFT JOIN top ON top.k = g.k GROUP BY ALL),"
-        f" b AS (SELECT {chunk} AS c, who, {bits} AS m FROM h WHERE who IS NOT NULL GROUP BY ALL),"
-        f" p AS MATERIALIZED (SELECT c, {selected.person} AS p, bit_or(m) AS m FROM b g {selected.links} GROUP BY ALL)"
-        " SELECT 0 AS what, s, max(k) AS k, [sum(n), coalesce(sum(n) FILTER (who IS NOT NULL), 0)] AS numbers"
-        " FROM h GROUP BY s"
+        f" {selected.source} GROUP BY ALL), {keys},"
+        f" g AS (SELECT {chunk} AS c, who, {bits} AS m FROM r JOIN keys ON keys.k IS NOT DISTINCT FROM r.k"
+        " WHERE who IS NOT NULL GROUP BY ALL),"
+        f" p AS MATERIALIZED (SELECT c, {selected.person} AS p, bit_or(m) AS m FROM g {selected.links} GROUP BY ALL)"
+        " SELECT 0 AS what, s, max(text) AS text, [sum(n)] AS numbers FROM keys GROUP BY s"
         f" UNION ALL SELECT 1, c, NULL, [{sums}] FROM p GROUP BY c"
         " UNION ALL SELECT 2, NULL, NULL, [count(DISTINCT p)] FROM p"
     )
+    if asked.measure == "events_per_person":
+        sql += (
+            " UNION ALL SELECT 3, s, NULL, [sum(r.n)] FROM r JOIN keys ON keys.k IS NOT DISTINCT FROM r.k"
+            " WHERE who IS NOT NULL GROUP BY s"
+        )
     found = _Found(list(tops or ()))
     known: dict[int | None, int] = {}
     texts: dict[int, str] = {}
     for what, series, text, numbers in reader.rows(sql, selected.values(sql, given)):
         if what == 0:
-            found.events[series], known[series] = numbers
+            found.events[series] = numbers[0]
             texts |= {} if text is None else {series: text}
         elif what == 1:
             found.people |= {series * BITS + bit - 1: n for bit, n in enumerate(numbers) if n}
-        else:
+        elif what == 2:
             found.people[None] = numbers[0]
+        else:
+            known[series] = numbers[0]
     found.events[None], known[None] = sum(found.events.values()), sum(known.values())
     if asked.measure == "events_per_person":
         found.value = {n: tidy(known[n] / people) for n, people in found.people.items() if people}
@@ -215,7 +221,7 @@ def _found(reader: Reader, asked: Question, span: Span, tops: list[str] | None) 
 def _numbers(
     reader: Reader, asked: Question, selected: Rows, tops: list[str]
 ) -> dict[int | None, int | float | None]:
-    top, given = top_sql(asked, tops)
+    top, given = top_sql(tops)
     sql = (
         f"WITH {top}, r AS (SELECT {selected.raw} AS k, {selected.number} AS x {selected.source}),"
         f" g AS (SELECT {selected.key} AS k, x FROM r),"

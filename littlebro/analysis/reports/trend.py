@@ -53,6 +53,7 @@ from littlebro.analysis.grouping import (
     Rows,
     bits_sql,
     index_sql,
+    keys_sql,
     order,
     question,
     rows,
@@ -250,14 +251,12 @@ def _ratio(events: int, people: int | None) -> int | float | None:
 
 def _events(reader: Reader, asked: Question, selected: Rows, index: str, tops: list[str] | None) -> _Found:
     """Count events; for events per person only those of somebody (the top values are by all events)."""
-    top, given = top_sql(asked, tops)
+    keys, given = keys_sql(asked, selected, tops)
     counted = "count(*)" if asked.measure == "events" else f"count({selected.who})"
     sql = (
         f"WITH r AS MATERIALIZED (SELECT {selected.raw} AS k, {index} AS b, count(*) AS n, {counted} AS m"
-        f" {selected.source} GROUP BY ALL), g AS (SELECT {selected.key} AS k, b, n, m FROM r), {top},"
-        f" h AS (SELECT {series_sql(asked, 'g.k')} AS s, b, m, CASE WHEN top.r IS NOT NULL THEN g.k END AS k"
-        " FROM g LEFT JOIN top ON top.k = g.k)"
-        " SELECT s, b, sum(m), max(k) FROM h GROUP BY s, b"
+        f" {selected.source} GROUP BY ALL), {keys}"
+        " SELECT s, b, sum(m), max(text) FROM r JOIN keys ON keys.k IS NOT DISTINCT FROM r.k GROUP BY s, b"
     )
     found = _Found(tops)
     for series, bucket, count, text in reader.rows(sql, selected.values(sql, given)):
@@ -269,19 +268,18 @@ def _events(reader: Reader, asked: Question, selected: Rows, index: str, tops: l
 
 def _people(reader: Reader, asked: Question, selected: Rows, index: str, tops: list[str] | None) -> _Found:
     """Count people: a row a series, person and 64 buckets, with a bit for each bucket."""
-    top, given = top_sql(asked, tops)
+    keys, given = keys_sql(asked, selected, tops)
     chunk, bits = bits_sql(index)
     sums = ", ".join(f"sum((m >> {bit}) & 1)" for bit in range(BITS))
     sql = (
         f"WITH r AS MATERIALIZED (SELECT {selected.raw} AS k, {chunk} AS c, {selected.who} AS who, {bits} AS m,"
-        f" count(*) AS n {selected.source} GROUP BY ALL),"
-        f" g AS (SELECT {selected.key} AS k, c, who, m, n FROM r), {top},"
-        f" h AS (SELECT {series_sql(asked, 'g.k')} AS s, CASE WHEN top.r IS NOT NULL THEN g.k END AS k, c,"
-        f" {selected.person} AS p, m FROM g LEFT JOIN top ON top.k = g.k {selected.links}),"
-        " p AS MATERIALIZED (SELECT s, c, p, bit_or(m) AS m FROM h WHERE p IS NOT NULL GROUP BY s, c, p)"
-        f" SELECT s, c, NULL AS k, [{sums}] AS counts FROM p GROUP BY s, c"
+        f" count(*) AS n {selected.source} GROUP BY ALL), {keys},"
+        " g AS (SELECT s, c, who, bit_or(m) AS m FROM r JOIN keys ON keys.k IS NOT DISTINCT FROM r.k"
+        " WHERE who IS NOT NULL GROUP BY ALL),"
+        f" p AS MATERIALIZED (SELECT s, c, {selected.person} AS p, bit_or(m) AS m FROM g {selected.links} GROUP BY ALL)"
+        f" SELECT s, c, NULL AS text, [{sums}] AS counts FROM p GROUP BY s, c"
         " UNION ALL SELECT s, NULL, NULL, [count(DISTINCT p)] FROM p GROUP BY s"
-        " UNION ALL SELECT s, NULL, max(k), NULL FROM h GROUP BY s"
+        " UNION ALL SELECT s, NULL, max(text), NULL FROM keys GROUP BY s"
     )
     found = _Found(tops)
     for series, part, text, counts in reader.rows(sql, selected.values(sql, given)):
@@ -298,7 +296,7 @@ def _numbers(reader: Reader, asked: Question, selected: Rows, index: str, tops: 
     """Reckon with numbers; which values stand alone must be known before."""
     if tops is None:
         tops = top_values(reader, asked, selected)
-    top, given = top_sql(asked, tops)
+    top, given = top_sql(tops)
     sql = (
         f"WITH {top}, r AS (SELECT {selected.raw} AS k, {index} AS b, {selected.number} AS x {selected.source}),"
         f" g AS (SELECT {selected.key} AS k, b, x FROM r),"
@@ -332,23 +330,21 @@ def _rolling(
     last = [bisect_right(starts, cell) - 1 for cell in cells]  # the last that has begun there
     inside = bisect_left(cells, span.start)
     selected = rows(asked, cuts[0], span.end)
-    top, given = top_sql(asked, tops)
+    keys, given = keys_sql(asked, selected, tops)
     index = index_sql("ts", [microseconds(cut) for cut in cuts])
     sql = (
         f"WITH r AS MATERIALIZED (SELECT {selected.raw} AS k, {index} AS b, {selected.who} AS who,"
-        f" count(*) FILTER (ts >= {microseconds(span.start)}) AS n {selected.source} GROUP BY ALL),"
-        f" g AS (SELECT {selected.key} AS k, b, who, n FROM r), {top},"
-        f" h AS (SELECT {series_sql(asked, 'g.k')} AS s, CASE WHEN top.r IS NOT NULL THEN g.k END AS k, b,"
-        f" {selected.person} AS p, n FROM g LEFT JOIN top ON top.k = g.k {selected.links}),"
+        f" count(*) FILTER (ts >= {microseconds(span.start)}) AS n {selected.source} GROUP BY ALL), {keys},"
+        " g AS (SELECT s, b, who FROM r JOIN keys ON keys.k IS NOT DISTINCT FROM r.k WHERE who IS NOT NULL),"
+        f" p AS MATERIALIZED (SELECT DISTINCT s, b, {selected.person} AS p FROM g {selected.links}),"
         " w AS (SELECT b, f, l FROM (SELECT unnest(range(len($first::INT[]))) AS b, unnest($first::INT[]) AS f,"
         " unnest($last::INT[]) AS l) WHERE f <= l),"
-        " p AS MATERIALIZED (SELECT DISTINCT s, b, p FROM h WHERE p IS NOT NULL),"
         " c AS (SELECT s, l, greatest(f, 1 + coalesce(max(l) OVER (PARTITION BY s, p ORDER BY b"
         " ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), -1)) AS f FROM p JOIN w USING (b))"
-        " SELECT s, f AS at, count(*) AS n, NULL AS k FROM c WHERE f <= l GROUP BY s, f"
+        " SELECT s, f AS at, count(*) AS n, NULL AS text FROM c WHERE f <= l GROUP BY s, f"
         " UNION ALL SELECT s, l + 1, -count(*), NULL FROM c WHERE f <= l GROUP BY s, l"
         f" UNION ALL SELECT s, -1, count(DISTINCT p), NULL FROM p WHERE b >= {inside} GROUP BY s"
-        " UNION ALL SELECT s, -2, 0, max(k) FROM h GROUP BY s HAVING sum(n) > 0"
+        " UNION ALL SELECT s, -2, 0, max(text) FROM keys GROUP BY s HAVING sum(n) > 0"
     )
     more = given | {"first": first, "last": last}
     found = _Found(tops)
