@@ -7,7 +7,7 @@ one a thread: whoever owns the thread closes them. Knows PostgreSQL, SQLite, Mar
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from heapq import merge
 from operator import attrgetter
@@ -23,8 +23,9 @@ from littlebro.events.query import EventQuery
 from littlebro.exceptions import EventRefused, InvalidQuery
 from littlebro.models import StoredEvent
 from littlebro.storage import BaseBackend, SaveResult
-from littlebro_backends.simple_copying import copied
+from littlebro_backends.simple_copying import copied, has_copy
 from littlebro_backends.simple_faults import gave_way, refusal
+from littlebro_backends.simple_leaving import copy_rows
 from littlebro_backends.simple_order import rows_as_stored
 from littlebro_backends.simple_reading import Table
 from littlebro_backends.simple_writing import WRITERS, chunks, writing_cursor
@@ -143,6 +144,20 @@ class Backend(BaseBackend):
             in_transaction = connection.in_atomic_block
         for row in rows_as_stored(self._cursor, table, key, in_transaction):
             yield str(row[0]), table.event(row)
+
+    @property
+    def supports_copy_stored(self) -> bool:
+        """See BaseBackend.supports_copy_stored: PostgreSQL can."""
+        return has_copy(connections[self.using])
+
+    def copy_stored(
+        self, after: str | None, limit: int, recent: int, write: Callable[[bytes], object]
+    ) -> Sequence[str]:
+        """See BaseBackend.copy_stored()."""
+        key = _key(after)
+        with self._connection() as connection:
+            table = Table(connection, self._name)
+        return copy_rows(self._cursor, table, key, limit, recent, write)
 
     def count(self, query: EventQuery) -> int:
         """See BaseBackend.count()."""

@@ -69,6 +69,7 @@ def test_rows_are_the_same_by_either_way(store: str) -> None:
     )
     with open_reader() as reader:
         before = reader.rows(question)
+    assert backends["default"].supports_copy_stored == (store == "postgresql")
     lake.sync()
     assert lake.contents().events == len(events)  # type: ignore[union-attr]
     with open_reader() as reader:
