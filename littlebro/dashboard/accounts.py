@@ -1,3 +1,4 @@
+# ruff: noqa: SLF001 - a model's `_meta` and `_default_manager` are documented, and there is no other way to them
 """The site's own accounts behind the user ids of events: what they are called, and where the admin shows them.
 
 In: ids, as events hold them. Out: names and addresses, for those alone who may see accounts in the admin anyway.
@@ -42,8 +43,8 @@ class Accounts:
     def __init__(self, site: AdminSite, request: HttpRequest) -> None:
         self._site = site
         self._model: Any = get_user_model()
-        admin = site._registry.get(self._model)  # noqa: SLF001 - the only way to a registered model before 5.0's `get_model_admin`, and typed
-        self._shown = admin is not None and admin.has_view_permission(request)
+        registered = site.is_registered(self._model)
+        self._shown = registered and site.get_model_admin(self._model).has_view_permission(request)
 
     def look_up(self, ids: Iterable[str]) -> dict[str, Account]:
         """Return the accounts with these ids, by id."""

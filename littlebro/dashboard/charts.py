@@ -25,6 +25,7 @@ _TOP: Final = 14  # pixels above the highest line
 _BOTTOM: Final = 26  # pixels below the lowest, for the labels of the time
 _LETTER: Final = 6.6  # pixels of a character in a label
 _MOST_DOTS: Final = 2_000
+_LEAST: Final = 1e-9  # between two values; below it they are one
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -98,7 +99,7 @@ class _Frame(msgspec.Struct, frozen=True):
 def ticks(low: float, high: float, most: int = 5) -> list[float]:
     """Return round values from `low` or less to `high` or more, at most `most` + 1 of them."""
     span = high - low
-    if not math.isfinite(span) or span <= 0:
+    if not math.isfinite(span) or span < _LEAST:
         return [low, low + 1]
     rough = span / most
     size = 10.0 ** math.floor(math.log10(rough))
@@ -112,7 +113,7 @@ def draw(chart: Chart) -> SafeString:
     """Return the chart as an SVG element of its width and height."""
     values = _drawn(chart)
     low, high = min([0.0, *values]), max([0.0, *values])
-    if high == low:
+    if high - low < _LEAST:
         high = low + 1
     whole = all(float(value).is_integer() for value in values)
     scale = ticks(low, high, 4 if chart.height < 220 else 5)
@@ -154,7 +155,8 @@ def _drawn(chart: Chart) -> list[float]:
 def _grid(frame: _Frame, scale: Iterable[float]) -> SafeString:
     return format_html_join(
         "",
-        '<line class="{}" x1="{}" x2="{}" y1="{}" y2="{}"/><text class="lb-tick" x="{}" y="{}" text-anchor="end">{}</text>',
+        '<line class="{}" x1="{}" x2="{}" y1="{}" y2="{}"/>'
+        '<text class="lb-tick" x="{}" y="{}" text-anchor="end">{}</text>',
         (
             ("lb-zero" if value == 0 else "lb-grid", _n(frame.left), _n(frame.right), _n(frame.y(value)),
              _n(frame.y(value)), _n(frame.left - 8), _n(frame.y(value) + 4), compact(_plain(value)))
@@ -183,7 +185,8 @@ def _lines(frame: _Frame, chart: Chart) -> list[SafeString]:
         solid, broken, area = _paths(frame, line, chart.partial)
         found.append(
             format_html(
-                '<g class="lb-line lb-tone-{}{}">{}<path class="lb-solid" d="{}"/><path class="lb-broken" d="{}"/>{}</g>',
+                '<g class="lb-line lb-tone-{}{}">{}<path class="lb-solid" d="{}"/>'
+                '<path class="lb-broken" d="{}"/>{}</g>',
                 line.tone,
                 " lb-past" if line.dashed else "",
                 format_html('<path class="lb-area" d="{}"/>', area) if alone and not line.dashed else "",
@@ -260,7 +263,7 @@ def _stack(frame: _Frame, chart: Chart) -> SafeString:
         "", '<rect class="lb-bar lb-tone-{}{}" x="{}" y="{}" width="{}" height="{}" rx="1.5"/>', rows
     )
     past = [
-        (line.tone, _n(frame.x(place) - wide / 2 - 2), _n(frame.x(place) + wide / 2 + 2), _n(frame.y(value)), _n(frame.y(value)))
+        (line.tone, _n(frame.x(place) - wide / 2 - 2), _n(frame.x(place) + wide / 2 + 2), *[_n(frame.y(value))] * 2)
         for line in chart.lines if line.dashed
         for place, value in enumerate(line.values) if value is not None
     ]  # fmt: skip
@@ -276,7 +279,8 @@ def _marks(frame: _Frame, chart: Chart) -> SafeString:
     ]  # fmt: skip
     return format_html_join(
         "",
-        '<g class="lb-mark-line"><line x1="{}" x2="{}" y1="{}" y2="{}"/><circle cx="{}" cy="{}" r="4"><title>{}</title></circle></g>',
+        '<g class="lb-mark-line"><line x1="{}" x2="{}" y1="{}" y2="{}"/>'
+        '<circle cx="{}" cy="{}" r="4"><title>{}</title></circle></g>',
         rows,
     )
 
@@ -293,7 +297,7 @@ def _columns(frame: _Frame, chart: Chart) -> SafeString:
             if dots and (value := line.values[place]) is not None
         ]
         shown = format_html_join("", '<circle class="lb-dot lb-tone-{}" cx="{}" cy="{}" r="4"/>', circles)
-        link = format_html(' data-href="{}"', chart.links[place]) if chart.links else ""
+        link = format_html(' data-href="{}"', chart.links[place]) if chart.links and chart.links[place] else ""
         middle = _n(frame.x(place))
         rows.append(
             (link, _n(x), _n(frame.top - 8), _n(wide), _n(frame.bottom - frame.top + 8), chart.titles[place],
@@ -313,12 +317,13 @@ def spark(values: Sequence[Value], width: int = 120, height: int = 36) -> SafeSt
     if len(known) < 2:
         return mark_safe("")
     low, high = min([0.0, *known]), max([0.0, *known])
-    if high == low:
+    if high - low < _LEAST:
         high = low + 1
     frame = _Frame(1, width - 1, 3, height - 2, low, high, len(values), False)
     solid, _, area = _paths(frame, Line("", values, "0"), ())
     return format_html(
-        '<svg class="lb-spark" viewBox="0 0 {} {}" width="{}" height="{}" preserveAspectRatio="none" aria-hidden="true">'
+        '<svg class="lb-spark" viewBox="0 0 {} {}" width="{}" height="{}" preserveAspectRatio="none"'
+        ' aria-hidden="true">'
         '<path class="lb-area" d="{}"/><path class="lb-solid" d="{}"/></svg>',
         width, height, width, height, area, solid,
     )  # fmt: skip
@@ -328,8 +333,9 @@ def bar(part: Value, whole: Value, tone: str = "0", height: int = 5) -> SafeStri
     """Return a bar as wide as `part` of `whole`, for the cell of a table."""
     share = min(max((part or 0) / whole, 0), 1) * 100 if whole else 0
     return format_html(
-        '<svg class="lb-meter" width="100%" height="{}" aria-hidden="true"><rect class="lb-track" width="100%" height="{}"'
-        ' rx="2"/><rect class="lb-bar lb-tone-{}" width="{}%" height="{}" rx="2"/></svg>',
+        '<svg class="lb-meter" width="100%" height="{}" aria-hidden="true">'
+        '<rect class="lb-track" width="100%" height="{}" rx="2"/>'
+        '<rect class="lb-bar lb-tone-{}" width="{}%" height="{}" rx="2"/></svg>',
         height, height, tone, _n(share), height,
     )  # fmt: skip
 

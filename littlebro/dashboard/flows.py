@@ -65,10 +65,12 @@ def flow(
     boxes, height = _placed(nodes, columns, wide)
     drawn = [_band(band, boxes) for band in bands]
     whole = wide * columns
+    titles = [(_n(place * wide), head) for place, head in enumerate(heads)]
     return format_html(
-        '<svg class="lb-svg lb-flow" viewBox="0 0 {} {}" width="{}" height="{}" role="img" aria-label="{}">{}{}{}</svg>',
+        '<svg class="lb-svg lb-flow" viewBox="0 0 {} {}" width="{}" height="{}" role="img" aria-label="{}">'
+        "{}{}{}</svg>",
         _n(whole), _n(height), _n(whole), _n(height), name,
-        format_html_join("", '<text class="lb-tick" x="{}" y="12">{}</text>', ((_n(place * wide), head) for place, head in enumerate(heads))),
+        format_html_join("", '<text class="lb-tick" x="{}" y="12">{}</text>', titles),
         format_html_join("", '<path class="lb-band lb-tone-{}" d="{}"><title>{}</title></path>', drawn),
         format_html_join("", "{}", ((_node(box, wide),) for box in boxes.values())),
     )  # fmt: skip
@@ -102,7 +104,8 @@ def _band(band: Band, boxes: Mapping[str, _Box]) -> tuple[str, str, str]:
     middle = (left + right) / 2
     path = (
         f"M{_n(left)} {_n(top)}C{_n(middle)} {_n(top)} {_n(middle)} {_n(end)} {_n(right)} {_n(end)}"
-        f"V{_n(end + thick)}C{_n(middle)} {_n(end + thick)} {_n(middle)} {_n(top + thick)} {_n(left)} {_n(top + thick)}Z"
+        f"V{_n(end + thick)}C{_n(middle)} {_n(end + thick)} {_n(middle)} {_n(top + thick)}"
+        f" {_n(left)} {_n(top + thick)}Z"
     )
     return source.node.tone, path, band.title
 
@@ -113,7 +116,8 @@ def _node(box: _Box, wide: float) -> SafeString:
     label = node.label if len(node.label) <= fits else node.label[: fits - 1] + "…"
     href = format_html(' data-href="{}"', node.href) if node.href else ""
     return format_html(
-        '<g class="lb-node"{}><title>{}</title><rect class="lb-bar lb-tone-{}" x="{}" y="{}" width="{}" height="{}" rx="2"/>'
+        '<g class="lb-node"{}><title>{}</title>'
+        '<rect class="lb-bar lb-tone-{}" x="{}" y="{}" width="{}" height="{}" rx="2"/>'
         '<text class="lb-node-name" x="{}" y="{}">{} <tspan>{}</tspan></text></g>',
         href, node.title, node.tone, _n(box.x), _n(box.y), _THICK, _n(box.height),
         _n(box.x + _THICK + 6), _n(box.y + min(box.height / 2 + 4, 14)), label, compact(node.size),

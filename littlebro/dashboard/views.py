@@ -27,6 +27,7 @@ from littlebro.dashboard.pages import PAGES, Page, Slot, frame
 from littlebro.dashboard.panels import PANELS, Panel
 from littlebro.dashboard.plugins import added
 from littlebro.dashboard.questions import Question, canonical
+from littlebro.dashboard.shown import as_text, visible
 from littlebro.dashboard.times import ago
 from littlebro.exceptions import AnalysisError, InvalidQuery, LittlebroError
 from littlebro.models import Annotation, SavedView
@@ -93,11 +94,13 @@ class Views:
         return TemplateResponse(request, template, {
             **self.site.each_context(request), **frame(question, base),
             "title": page.title, "page": page, "question": question, "access": access,
-            "nav": self._nav(request, page.slug, question, access), "views": self._views(), "notes": self._notes(page, question),
+            "nav": self._nav(request, page.slug, question, access), "views": self._views(),
+            "notes": self._notes(page, question),
             "links": {name: self.url(name) for name in ("suggest", "save", "annotate")},
             "people_url": self.page_url("people"), "trends_url": self.page_url("trends"),
             "builder": page.builder(question) if page.builder else {},
-            "address": request.GET.urlencode(), "dashboard": self, "zone": timezone.get_current_timezone_name(), **context,
+            "address": request.GET.urlencode(), "dashboard": self, "zone": timezone.get_current_timezone_name(),
+            **context,
         })  # fmt: skip
 
     def _canonical(self, request: HttpRequest) -> HttpResponse | list[str]:
@@ -148,7 +151,8 @@ class Views:
         return [
             {
                 "at": note.at,
-                "text": note.text,
+                "text": as_text(note.text),
+                "plain": visible(note.text),
                 "author": note.author,
                 "delete": self.url("unannotate", note.pk),
             }
@@ -158,8 +162,8 @@ class Views:
     def _views(self) -> list[dict[str, Any]]:
         return [
             {
-                "name": view.name, "url": f"{self._view_url(view)}", "author": view.author,
-                "delete": self.url("forget", view.pk),
+                "name": as_text(view.name), "plain": visible(view.name), "url": self._view_url(view),
+                "author": view.author, "delete": self.url("forget", view.pk),
             }
             for view in SavedView.objects.order_by("name")[:_FEW]
         ]  # fmt: skip

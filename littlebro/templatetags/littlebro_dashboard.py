@@ -30,7 +30,8 @@ def show_change(given: Change | None) -> SafeString:
     if given.text == "new":
         return mark_safe('<span class="lb-change lb-up">new</span>')
     return format_html(
-        '<span class="lb-change lb-{}" title="before: {}"><span aria-hidden="true">{}</span><span class="lb-unseen">{} </span>{}</span>',
+        '<span class="lb-change lb-{}" title="before: {}"><span aria-hidden="true">{}</span>'
+        '<span class="lb-unseen">{} </span>{}</span>',
         given.tone, given.before, _ARROWS[given.tone], _WORDS[given.tone], given.text,
     )  # fmt: skip
 

@@ -25,7 +25,13 @@ PAGES = ("", "trends/", "breakdown/", f"funnel/?{STEPS}", "retention/", "paths/"
 def event(name: str, ago: timedelta | float = 0, **fields: Any) -> Event:
     """Return an event some time ago; a number is days."""
     moment = timezone.now() - (ago if isinstance(ago, timedelta) else timedelta(days=ago))
-    given: dict[str, Any] = {"id": new_id(), "params": {}, "context": {}, "timestamp": moment, "received_at": moment}
+    given: dict[str, Any] = {
+        "id": new_id(),
+        "params": {},
+        "context": {},
+        "timestamp": moment,
+        "received_at": moment,
+    }
     return Event(name=name, **(given | fields))
 
 
@@ -47,7 +53,13 @@ def fill() -> None:
         if number < 3:
             events.append(event("order-paid", 2 + number, user_id=user, params={"total": 10 * (number + 1)}))
     events += [
-        event("page-accessed", 6, anonymous_id="visitor", params={"path": "/p0/"}, context={"referrer": "https://a.example/"}),
+        event(
+            "page-accessed",
+            6,
+            anonymous_id="visitor",
+            params={"path": "/p0/"},
+            context={"referrer": "https://a.example/"},
+        ),
         event("page-accessed", 5.1, anonymous_id="visitor", user_id="0", params={"path": "/p1/"}),
         event("page-accessed", timedelta(minutes=2), anonymous_id="stranger", params={"path": "/p0/"}),
     ]

@@ -54,16 +54,16 @@ def test_no_field_is_said_to_be_none(text: str) -> None:
         parse_path(text)
 
 
-@given(
-    path=st.lists(keys, min_size=1, max_size=3), operator=st.sampled_from(OPERATORS), value=values
-)
+@given(path=st.lists(keys, min_size=1, max_size=3), operator=st.sampled_from(OPERATORS), value=values)
 def test_a_condition_comes_back_from_its_text(path: list[str], operator: str, value: Any) -> None:
     asked = [value, "x"] if operator == "in" else None if operator in {"set", "not_set"} else value
     condition = Condition(("params", *path), operator, asked)
     assert parse_condition(condition_text(condition)) == condition
 
 
-@pytest.mark.parametrize("text", ["", "x", "[]", "{}", '["eq"]', '["eq","params",1]', '["eq",[1],1]', "[" * 5_000])
+@pytest.mark.parametrize(
+    "text", ["", "x", "[]", "{}", '["eq"]', '["eq","params",1]', '["eq",[1],1]', "[" * 5_000]
+)
 def test_a_damaged_condition_is_said_to_be_damaged(text: str) -> None:
     with pytest.raises(InvalidQuery):
         parse_condition(text)
@@ -109,7 +109,12 @@ def test_a_range_of_ones_own() -> None:
     assert found.label == "1 Mar 2026 – 3 Mar 2026"
     hour = range_of("", "2026-10-25T02:00:00+01:00", "2026-10-25T03:00:00+01:00", BERLIN, NOW)
     assert hour.start == datetime(2026, 10, 25, 1, tzinfo=UTC)
-    for since, until in (("x", ""), ("", "2026-03-01"), ("2026-03-02", "2026-03-01"), ("9999-12-31", "9999-12-31")):
+    for since, until in (
+        ("x", ""),
+        ("", "2026-03-01"),
+        ("2026-03-02", "2026-03-01"),
+        ("9999-12-31", "9999-12-31"),
+    ):
         with pytest.raises(InvalidQuery):
             range_of("", since, until, BERLIN, NOW)
     with pytest.raises(InvalidQuery, match="There is no range"):
@@ -118,7 +123,12 @@ def test_a_range_of_ones_own() -> None:
 
 def test_intervals_suit_the_range() -> None:
     day = timedelta(days=1)
-    assert [suiting(NOW, NOW + length * day) for length in (1, 30, 200, 700)] == ["hour", "day", "week", "month"]
+    assert [suiting(NOW, NOW + length * day) for length in (1, 30, 200, 700)] == [
+        "hour",
+        "day",
+        "week",
+        "month",
+    ]
     assert intervals_for(NOW, NOW + 365 * day) == ["day", "week", "month"]
     assert question("interval=hour&range=12mo").interval == "month"
     assert question("interval=week").interval == "week"
@@ -126,7 +136,7 @@ def test_intervals_suit_the_range() -> None:
 
 def test_a_question_is_what_the_reports_take() -> None:
     asked = question(
-        'alias=default&since=2026-03-01&until=2026-03-02&name=a&name=b&name=a&collection=shop&person=u:7&compare=year'
+        "alias=default&since=2026-03-01&until=2026-03-02&name=a&name=b&name=a&collection=shop&person=u:7&compare=year"
         '&f=["eq",["params","plan"],"pro"]&f=["ge",["params","n"],3]'
     )
     assert asked.problems == []
@@ -158,7 +168,10 @@ def test_what_makes_no_sense_is_a_problem(query: str, said: str) -> None:
 
 def test_addresses_ask_almost_the_same() -> None:
     asked = question('range=7d&name=a&f=["eq",["params","plan"],"pro"]&by=params.plan&w=900')
-    assert asked.url() == "?range=7d&name=a&f=%5B%22eq%22%2C%5B%22params%22%2C%22plan%22%5D%2C%22pro%22%5D&by=params.plan"
+    assert (
+        asked.url()
+        == "?range=7d&name=a&f=%5B%22eq%22%2C%5B%22params%22%2C%22plan%22%5D%2C%22pro%22%5D&by=params.plan"
+    )
     assert "by" not in asked.common()
     assert "name=a" in asked.common()
     assert question().common() == ""

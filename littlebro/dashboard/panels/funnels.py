@@ -132,7 +132,10 @@ def _show_people(question: Question, answer: Answer) -> Mapping[str, Any]:
     label = steps_of(question)[step - 1]
     return {
         "people": [
-            {"key": person.key, "text": as_text(person.user_id or person.anonymous_id, 60), "anonymous": person.user_id is None}
+            {
+                "key": person.key, "text": as_text(person.user_id or person.anonymous_id, 60),
+                "anonymous": person.user_id is None,
+            }
             for person in answer.result.people[:_SHOWN]
         ],
         "step": step,

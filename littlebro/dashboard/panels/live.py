@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
+
 from littlebro.analysis.question import Person
 from littlebro.analysis.reports.live import Live, live
 from littlebro.analysis.result import Table
@@ -27,12 +29,15 @@ def _ask(question: Question) -> Answer:
         lifetime(question), limit=question.number("limit", _SIZE, _MOST), alias=question.alias, tz=question.zone,
         now=question.now, person=question.person,
     )  # fmt: skip
-    table = result.table()
-    return Answer.of(result, table if question.persons else _nameless(table))
+    if question.persons:
+        return Answer.of(result)
+    events = [msgspec.structs.replace(event, user_id=None, anonymous_id=None) for event in result.events]
+    result = msgspec.structs.replace(result, events=events)
+    return Answer.of(result, _nameless(result.table()))
 
 
 def _nameless(table: Table) -> Table:
-    """Return the table without the ids, for those who may not see persons."""
+    """Return the table without the columns of ids, for those who may not see persons."""
     kept = [place for place, column in enumerate(table.columns) if column not in _IDS]
     return Table(
         [table.columns[place] for place in kept], [[row[place] for place in kept] for row in table.rows]

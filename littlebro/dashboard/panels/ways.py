@@ -72,7 +72,8 @@ def _node(question: Question, node: PathNode, column: int, tones: Mapping[Any, s
     said = f"{title}: {exact(node.sessions)} sessions of {exact(node.people)} people, {exact(node.ended)} end here"
     return Node(
         key=_place(node.step, node.key), column=column, size=node.sessions, label=title, title=said,
-        tone=tones.get(node.key.value, "other") if node.key.kind == "value" else "other", href=_link(question, node.key) or "",
+        tone=tones.get(node.key.value, "other") if node.key.kind == "value" else "other",
+        href=_link(question, node.key) or "",
     )  # fmt: skip
 
 

@@ -1,0 +1,100 @@
+"""A report on a page of one's own: by the template tag, and as a page by itself."""
+
+import re
+from typing import Any
+
+import pytest
+from django.template import Context, Template, TemplateSyntaxError
+from django.test import Client
+from django.urls import path
+from django.utils.html import strip_tags
+
+from littlebro.dashboard.embed import REPORTS, ChartView, draw_report
+from littlebro.exceptions import InvalidQuery
+from tests.dashboard.site import VIEW, event, fill, staff, store
+
+pytestmark = pytest.mark.django_db
+
+urlpatterns = [
+    path(
+        "orders/",
+        ChartView.as_view(
+            report="trend", asked={"name": ["order-paid"], "measure": "events"}, title="Orders"
+        ),
+    ),
+    path("open/", ChartView.as_view(report="breakdown", asked={"by": "name"}, permission_required=None)),
+]
+ASKED: dict[str, dict[str, Any]] = {
+    "trend": {"by": "params.plan", "compare": "previous"}, "breakdown": {"by": "user_id"},
+    "funnel": {"s1": "signed-up", "s2": "order-paid"}, "retention": {"start": "signed-up"}, "paths": {},
+}  # fmt: skip
+
+
+def render(text: str, **context: Any) -> str:
+    return Template("{% load littlebro %}" + text).render(Context(context))
+
+
+@pytest.mark.parametrize("report", REPORTS)
+def test_each_report_can_be_put_on_a_page(report: str) -> None:
+    """Without links, which would lead nowhere from there, and with nothing inline."""
+    fill()
+    html = draw_report(report, ASKED[report], title="<Mine>")
+    assert "&lt;Mine&gt;" in html
+    assert "lb-error" not in html
+    assert not re.search(r'href=""|href="\?|<a |data-href|\sstyle=|<script', html)
+
+
+def test_the_tag_draws_what_it_is_asked() -> None:
+    fill()
+    html = render('{% littlebro_chart "trend" name="order-paid" measure="events" title="Orders" width=600 %}')
+    assert 'viewBox="0 0 600 ' in html
+    assert "Events 3" in re.sub(r"\s+", " ", strip_tags(html))
+    names = render(
+        '{% littlebro_chart "breakdown" by="name" name=names %}', names=["signed-up", "order-paid"]
+    )
+    assert "order-paid" in names
+    assert "page-accessed" not in names
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [('"trnd"', "Did you mean 'trend'"), ('"trend" range="never"', "no range"), ('"trend" colour="red"', "no parameter"),
+     ('"trend" by="plan"', "no field"), ('"funnel"', "Name the first step")],
+)  # fmt: skip
+def test_a_mistake_in_the_tag_is_an_error_of_the_template(text: str, said: str) -> None:
+    with pytest.raises(TemplateSyntaxError, match=said):
+        render("{% littlebro_chart " + text + " %}")
+    with pytest.raises(InvalidQuery):
+        draw_report("trend", {"by": "plan"})
+
+
+def test_a_store_that_fails_does_not_take_the_page_along(settings: Any) -> None:
+    settings.LITTLEBRO = {"default": {"BACKEND": "log", "LOCATION": "/nowhere/events.jsonl"}}
+    assert 'role="alert"' in render('{% littlebro_chart "trend" %}')
+
+
+def test_style_and_script_come_once_with_the_nonce_of_the_page() -> None:
+    plain = render("{% littlebro_media %}")
+    assert "littlebro/dashboard.css" in plain
+    assert "nonce" not in plain
+    assert render("{% littlebro_media %}", csp_nonce="abc").count('nonce="abc"') == 2
+
+
+@pytest.mark.urls(__name__)
+def test_a_report_is_a_page_by_itself(client: Client) -> None:
+    """It asks for the dashboard's permission unless it is told otherwise; a frame of the same site may show it."""
+    fill()
+    assert client.get("/orders/").status_code == 403
+    client.force_login(staff(VIEW))
+    response = client.get("/orders/")
+    assert response["X-Frame-Options"] == "SAMEORIGIN"
+    assert "<title>Orders</title>" in response.content.decode()
+    assert "Events 3" in re.sub(r"\s+", " ", strip_tags(response.content.decode()))
+    client.logout()
+    assert client.get("/open/").status_code == 200
+
+
+def test_hostile_text_is_text_there_too() -> None:
+    store(event("<script>alert(1)</script>", 1, user_id="1"))
+    html = draw_report("breakdown", {"by": "name"}, title="<script>alert(1)</script>")
+    assert "<script>" not in html
