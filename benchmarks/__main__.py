@@ -20,6 +20,7 @@ PARTS = (
     "frozen",
     "hooks",
     "sync",
+    "analysis",
 )
 
 
@@ -27,6 +28,7 @@ def main() -> int:
     """Run the parts that are asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, "all"], default="all", metavar="PART")
+    parser.add_argument("--events", type=int, help="for the part analysis: events in the log (10,000,000)")
     options = parser.parse_args()
     asked = PARTS if "all" in options.parts else [part for part in PARTS if part in options.parts]
     print(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
