@@ -74,6 +74,21 @@ def test_funnels(
 
 
 @random_logs
+@given(spans(), st.sampled_from(["ordered", "any"]), st.sampled_from([timedelta(hours=1), timedelta(days=3)]))
+def test_the_oracle_has_two_ways(
+    given_log: tuple[list[Event], datetime, datetime, datetime], order: str, window: timedelta
+) -> None:
+    """Where no event satisfies two steps, the oracle's short way is what every choice comes to."""
+    log, start, end, now = given_log
+    asked = journeys.Funnel([theirs for _, theirs in STEPS[:3]], start, end, now, order, window)
+    for events in journeys.by_person(log, now).values():
+        for entry in {e.timestamp for e in events if order == "any" or e.name == logs.NAMES[0]}:
+            within = [e for e in events if entry <= e.timestamp <= entry + window]
+            short = journeys.by_the_next(within, entry, asked)
+            assert short == journeys.by_every_choice(within, entry, asked)
+
+
+@random_logs
 @given(
     spans(), st.sampled_from(STEPS), st.sampled_from(STEPS), st.sampled_from(["day", "week", "month"]),
     st.booleans(), st.booleans(), logs.zones(),

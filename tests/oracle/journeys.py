@@ -71,6 +71,20 @@ def _attempt(events: Sequence[Event], entry: datetime, asked: Funnel) -> list[da
     within = [e for e in events if entry <= e.timestamp <= entry + asked.window]
     if asked.order == "strict":
         return _strict(events, entry, asked)
+    if any(sum(step(e) for step in asked.steps) > 1 for e in within):
+        reached = by_every_choice(within, entry, asked)
+    else:
+        reached = by_the_next(within, entry, asked)
+    for step, after in asked.exclude:
+        if len(reached) > after + 1 and any(
+            step(e) and reached[after] < e.timestamp < reached[after + 1] for e in events
+        ):
+            reached = reached[: after + 1]
+    return reached
+
+
+def by_every_choice(within: Sequence[Event], entry: datetime, asked: Funnel) -> list[datetime]:
+    """Return when the steps are reached, by trying every choice of events."""
     chains = _any(within, asked.steps) if asked.order == "any" else _ordered(within, entry, asked.steps)
     reached: list[datetime] = []
     for length in range(1, len(asked.steps) + 1):
@@ -78,11 +92,23 @@ def _attempt(events: Sequence[Event], entry: datetime, asked: Funnel) -> list[da
         if not ends:
             break
         reached.append(min(ends))
-    for step, after in asked.exclude:
-        if len(reached) > after + 1 and any(
-            step(e) and reached[after] < e.timestamp < reached[after + 1] for e in events
-        ):
-            reached = reached[: after + 1]
+    return reached
+
+
+def by_the_next(within: Sequence[Event], entry: datetime, asked: Funnel) -> list[datetime]:
+    """Return the same where no event satisfies two steps, so that none has to be left to another step.
+
+    In order, each step is then its next event; in any order, each is its first event.
+    """
+    when = [[e.timestamp for e in within if step(e)] for step in asked.steps]
+    if asked.order == "any":
+        return sorted(min(moments) for moments in when if moments)
+    reached = [entry]
+    for moments in when[1:]:
+        later = [moment for moment in moments if moment >= reached[-1]]
+        if not later:
+            break
+        reached.append(min(later))
     return reached
 
 
