@@ -217,7 +217,7 @@ def _halved(column: str, runs: Sequence[tuple[int, int, int]]) -> str:
 
 def bits_sql(index: str) -> tuple[str, str]:
     """Return the chunk of 64 that an index is in, and the bit that stands for it there."""
-    return f"{index} // {BITS}", f"bit_or(1::UBIGINT << (({index}) % {BITS}))"
+    return f"{index} // {BITS}", f"bit_or(1::UBIGINT << CAST(({index}) % {BITS} AS UBIGINT))"
 
 
 def order(asked: Question, tops: Sequence[str], present: set[int]) -> list[tuple[int, Key]]:
