@@ -46,8 +46,7 @@ class _Person:
     agent: str
     came_from: str
     network: str
-    account: str | None
-    known: bool = False
+    account: str | None = None
     basket: dict[str, int] = field(default_factory=dict)
 
 
@@ -55,12 +54,19 @@ class _Visit:
     """One visit: pages one after the other, and what the shop tells about them."""
 
     def __init__(
-        self, person: _Person, start: datetime, chance: random.Random, *, quick_checkout: bool
+        self,
+        person: _Person,
+        start: datetime,
+        chance: random.Random,
+        free: list[str],
+        *,
+        quick_checkout: bool,
     ) -> None:
         self.events: list[dict[str, Any]] = []
         self._person = person
         self._now = start
         self._chance = chance
+        self._free = free
         self._finish = 0.68 if quick_checkout else 0.47
         self._referrer = person.came_from
         self._known = False
@@ -69,7 +75,7 @@ class _Visit:
         """Look around, put things into the basket, perhaps log in and pay."""
         person, chance = self._person, self._chance
         self._page("/", "")
-        if person.known and chance.random() < 0.6:
+        if person.account and chance.random() < 0.6:
             self._page("/log-in/", "log-in/")
             self._log_in()
         for _ in range(chance.choice((0, 1, 1, 1, 2, 2, 3, 4))):
@@ -81,7 +87,7 @@ class _Visit:
                     self._take(slug)
         if person.basket and chance.random() < 0.75:
             self._page("/basket/", "basket/")
-            if chance.random() < self._finish and (person.known or person.account):
+            if chance.random() < self._finish and (person.account or self._free):
                 self._check_out()
 
     def _shelf(self) -> None:
@@ -105,7 +111,8 @@ class _Visit:
         self._page("/basket/", "basket/")
 
     def _log_in(self) -> None:
-        self._known = self._person.known = True
+        self._person.account = self._person.account or self._free.pop()
+        self._known = True
         self._tell("logged-in", {})
         self._page("/log-in/", "log-in/", 302, "POST")
 
@@ -182,13 +189,13 @@ def weeks(end: datetime, accounts: Sequence[str]) -> Iterator[dict[str, Any]]:
     for number in range(DAYS + 1):
         day, before = today - timedelta(days=DAYS - number), DAYS - number
         crowd = coming[number] + [
-            _stranger(chance, free, before) for _ in range(_new_people(chance, day, number, before))
+            _stranger(chance, before) for _ in range(_new_people(chance, day, number, before))
         ]
         for person in crowd:
-            visit = _Visit(person, _moment(chance, day), chance, quick_checkout=before <= _CHECKOUT)
+            visit = _Visit(person, _moment(chance, day), chance, free, quick_checkout=before <= _CHECKOUT)
             visit.take_place()
             found += visit.events
-            if chance.random() < (0.72 if person.known else 0.4):
+            if chance.random() < (0.7 if person.account else 0.4):
                 person.came_from = ""
                 again = number + max(1, round(chance.lognormvariate(1.1, 0.7)))
                 if again <= DAYS:
@@ -212,7 +219,7 @@ def _new_people(chance: random.Random, day: datetime, number: int, before: int) 
     return round(mean)
 
 
-def _stranger(chance: random.Random, free: list[str], before: int) -> _Person:
+def _stranger(chance: random.Random, before: int) -> _Person:
     came_from = chance.choice(CAME_FROM)
     if before in {_NEWSLETTER, _NEWSLETTER - 1} and chance.random() < 0.5:
         came_from = "https://news.example/gifts"
@@ -221,7 +228,6 @@ def _stranger(chance: random.Random, free: list[str], before: int) -> _Person:
         agent=f"{chance.choice(AGENTS)} {MARK}",
         came_from=came_from,
         network=f"203.0.113.{chance.randrange(0, 256, 16)}",
-        account=free.pop() if free and chance.random() < 0.45 else None,
     )
 
 
