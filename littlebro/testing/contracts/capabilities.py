@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import random
 import threading
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
+import msgspec
 import pytest
 
 from littlebro.events.event import Event
@@ -147,6 +150,30 @@ class OptionalPromises(Hooks):
             f"{len(written)} events were stored, {len(seen)} read in order of storing"
         )
         assert ids(seen) == ids(written)
+
+    @proves("copy_stored")
+    def test_copied_rows_are_those_of_scan_stored(self, backend: BaseBackend) -> None:
+        """The rows that are copied out are the events of `scan_stored`, piece by piece, whatever is in them."""
+        needs(backend, "supports_copy_stored")
+        backend.save_many(mixed())
+        backend.save_many([make_event(user_id='a "b", c', params={"t": '"\\,\n', "n": None})])
+        pairs = self.pairs(backend)
+        rows, reached = b"", None
+        for start in range(0, len(pairs) + 7, 7):
+            blocks: list[bytes] = []
+            positions = backend.copy_stored(reached, 7, 3, blocks.append)
+            assert list(positions) == [position for position, _ in pairs[start : start + 7]][-3:]
+            rows += b"".join(blocks)
+            reached = positions[-1] if positions else reached
+        found = list(csv.reader(io.StringIO(rows.decode(), newline=""), strict=True))
+        for row, (_, event) in zip(found, pairs, strict=True):
+            assert row[:3] == [event.id, event.collection, event.name]
+            assert [datetime.fromisoformat(f"{text}+00:00") for text in row[3:5]] == [
+                event.timestamp,
+                event.received_at,
+            ]
+            assert row[5:7] == [event.user_id or "", event.anonymous_id or ""]
+            assert [msgspec.json.decode(text) for text in row[7:]] == [event.params, event.context]
 
     def pairs(self, backend: BaseBackend) -> list[tuple[str, Event]]:
         """Return all pairs of `scan_stored`, whose positions must differ."""
