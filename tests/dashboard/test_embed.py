@@ -58,9 +58,14 @@ def test_the_tag_draws_what_it_is_asked() -> None:
 
 @pytest.mark.parametrize(
     "text, said",
-    [('"trnd"', "Did you mean 'trend'"), ('"trend" range="never"', "no range"), ('"trend" colour="red"', "no parameter"),
-     ('"trend" by="plan"', "no field"), ('"funnel"', "Name the first step")],
-)  # fmt: skip
+    [
+        ('"trnd"', "Did you mean 'trend'"),
+        ('"trend" range="never"', "no range"),
+        ('"trend" colour="red"', "no parameter"),
+        ('"trend" by="plan"', "no field"),
+        ('"funnel"', "Name the first step"),
+    ],
+)
 def test_a_mistake_in_the_tag_is_an_error_of_the_template(text: str, said: str) -> None:
     with pytest.raises(TemplateSyntaxError, match=said):
         render("{% littlebro_chart " + text + " %}")
