@@ -67,12 +67,12 @@ def where(
         parts.append(f"{dot}ts < {made.add(microseconds(query.end))}")
     for column, text in (("user_id", query.user_id), ("anonymous_id", query.anonymous_id)):
         if text is not None:
-            parts.append(f"coalesce({_among(dot + column, (text,), made)}, FALSE)")
+            parts.append(f"({dot}{column} IS NOT NULL AND {_among(dot + column, (text,), made)})")
     if person is not None:
         who = made.add(person.who)
         if person.user_id is None:
             who = f"coalesce((SELECT min(person) FROM links WHERE anon = {who}), {who})"  # noqa: S608 - ours
-        parts.append(f"coalesce({dot}person = {who}, FALSE)")
+        parts.append(f"({dot}person IS NOT NULL AND {dot}person = {who})")
     parts += [_condition(each, made, dot) for each in query.where]
     sql = _all(parts)
     return sql, made.used(sql)
