@@ -15,7 +15,7 @@ from littlebro.delivery.retention import expired, purge
 from littlebro.events.event import encode
 from littlebro.exceptions import InvalidQuery, UnsupportedOperation
 from littlebro.models import DeadLetter, LossCount, Tombstone
-from littlebro.storage import BaseBackend, backends, iterate
+from littlebro.storage import BaseBackend, SaveResult, backends, iterate
 from littlebro_backends.memory import Backend as Memory
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -171,6 +171,25 @@ def test_a_person_forgotten_while_a_batch_is_written(monkeypatch: pytest.MonkeyP
     assert [event.name for event in all_of()] == ["d", "e"]
     trackers["default"].upkeep()
     assert sum(loss.n for loss in LossCount.objects.filter(reason="forgotten")) == 3
+
+
+@pytest.mark.usefixtures("_thread")
+def test_a_person_forgotten_while_an_event_of_theirs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second look reaches the dead letters too: what the store refused of them is not kept there either."""
+    track_some()
+    kind = type(backends["default"])
+    write = kind.save_many
+
+    def meanwhile(self: BaseBackend, events: Any) -> Any:
+        tombstones.put(ANN, "x-1")
+        fit = [event for event in events if event.name not in {"a", "d"}]
+        refused = {(event.collection, event.id): "odd" for event in events if event not in fit}
+        return SaveResult(write(self, fit).stored, 0, refused)
+
+    monkeypatch.setattr(kind, "save_many", meanwhile)
+    assert trackers["default"].upkeep()["left"] == 0
+    assert list(DeadLetter.objects.values_list("name", flat=True)) == ["d"]
+    assert [event.name for event in all_of()] == ["e"]
 
 
 def test_a_store_that_cannot_delete_says_so(

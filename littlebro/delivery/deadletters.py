@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from littlebro.models import DeadLetter
 
-__all__ = ["add", "add_refused", "add_unreadable", "replay"]
+__all__ = ["add", "add_refused", "add_unreadable", "remove", "replay"]
 
 
 def _keep(letters: Sequence["DeadLetter"]) -> None:
@@ -52,6 +52,16 @@ def add(alias: str, sink: str, events: Sequence[Event], reasons: Mapping[tuple[s
             for event in events
         ]
     )  # fmt: skip
+
+
+def remove(alias: str, sink: str, events: Iterable[Event]) -> None:
+    """Delete the letters of `events`, of people who were forgotten meanwhile."""
+    from littlebro.models import DeadLetter  # noqa: PLC0415 - models need a configured Django
+
+    for event in events:
+        DeadLetter.objects.filter(
+            alias=alias, sink=sink, collection=event.collection, event_id=event.id
+        ).delete()
 
 
 def add_refused(notes: Iterable[Mapping[str, Any]]) -> None:

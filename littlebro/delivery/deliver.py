@@ -55,15 +55,16 @@ class Delivery:
             if not events:
                 return Outcome(0, 0, {})
             result = _save_halving(backend, events)
+            guilty = [event for event in events if (event.collection, event.id) in result.refused]
+            if guilty:
+                deadletters.add(self.alias, self.sink, guilty, result.refused)
             if not fresh:
-                self._erase_forgotten(backend, events)
+                self._erase_forgotten(backend, events, guilty)
         except Exception as error:
             if not self.sink:
                 self._pipeline.hooks.failed(events, f"{type(error).__name__}: {error}")
             raise
-        if result.refused:
-            guilty = [event for event in events if (event.collection, event.id) in result.refused]
-            deadletters.add(self.alias, self.sink, guilty, result.refused)
+        if guilty:
             losses.count(self.alias, f"dead-letter:{self.sink}" if self.sink else "dead-letter", len(guilty))
         stored = [event for event in events if (event.collection, event.id) not in result.refused]
         if stored and not self.sink:
@@ -90,12 +91,15 @@ class Delivery:
             prepared.append(seen)
         return prepared
 
-    def _erase_forgotten(self, backend: BaseBackend, events: Sequence[Event]) -> None:
-        """Delete the events of people who were forgotten while the batch was being written."""
+    def _erase_forgotten(
+        self, backend: BaseBackend, events: Sequence[Event], guilty: Sequence[Event]
+    ) -> None:
+        """Delete the events, the dead letters among them, of people forgotten while the batch was being written."""
         late = tombstones.forgotten(events)
         if not late:
             return
         losses.count(self.alias, "forgotten", len(late))
+        deadletters.remove(self.alias, self.sink, [event for event in guilty if event in late])
         if not backend.supports_delete:
             logger.warning("%r keeps %d events of forgotten people: it cannot delete.", backend, len(late))
             return
