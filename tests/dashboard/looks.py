@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import ConsoleMessage, Dialog, Page
 
 STEPS = "s1=signed-up&s2=order-paid"
 PAGES = (
@@ -22,12 +22,15 @@ class Complaints:
         self.heard: list[str] = []
         page.on("console", self._hear)
         page.on("pageerror", lambda error: self.heard.append(str(error)))
-        page.on("dialog", lambda dialog: (self.heard.append(f"dialog {dialog.message}"), dialog.dismiss())[1])
+        page.on("dialog", self._refuse)
 
-    def _hear(self, message: object) -> None:
-        kind, text = message.type, message.text  # type: ignore[attr-defined]
-        if kind in {"error", "warning"} and "favicon" not in message.location.get("url", ""):  # type: ignore[attr-defined]
-            self.heard.append(f"{kind}: {text}")
+    def _hear(self, message: "ConsoleMessage") -> None:
+        if message.type in {"error", "warning"} and "favicon" not in message.location.get("url", ""):
+            self.heard.append(f"{message.type}: {message.text}")
+
+    def _refuse(self, dialog: "Dialog") -> None:
+        self.heard.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
 
 
 def settle(page: "Page") -> None:

@@ -60,7 +60,7 @@ def test_axe_finds_nothing_serious(
         page.keyboard.press("?")
         assert serious(page) == []
 
-    chromium.tell(story, admin, viewport={"width": 1440, "height": 900}, color_scheme=scheme, bypass_csp=True)
+    chromium.tell(story, admin, viewport={"width": 1440, "height": 900}, color_scheme=scheme)
 
 
 def test_the_theme_that_is_chosen_wins_over_the_systems(
