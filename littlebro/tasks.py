@@ -12,7 +12,7 @@ import fcntl
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -32,11 +32,11 @@ from littlebro import (
 from littlebro.analysis import erasure
 from littlebro.analysis.lake import Busy, lake_of
 from littlebro.analysis.lake import sync as sync_lake
-from littlebro.delivery import JournalTracker, deadletters, losses
-from littlebro.delivery.batch import Batch, parse_message
+from littlebro.delivery import JournalTracker, losses
+from littlebro.delivery.batch import parse_message
 from littlebro.delivery.courier import close_connections
 from littlebro.delivery.handler import trackers
-from littlebro.delivery.journaled import close_all
+from littlebro.delivery.journaled import close_all, keep_notes
 from littlebro.events.context import inside_delivery
 from littlebro.events.event import FORMAT, Event
 from littlebro.exceptions import NewerFormat
@@ -113,9 +113,9 @@ def _store(alias: str, batch: str) -> None:
         tracker = trackers[name]
         events = _only_events(batch)
         if events is None:
-            found, counts = parse_message(batch)
+            found = parse_message(batch)
             events = found.events
-            _keep_notes(name, found, counts)
+            keep_notes(name, found, source="")
         if events:
             tracker.delivery_to(sink).save(events)
         if isinstance(tracker, JournalTracker) and losses.pending(name):
@@ -165,16 +165,6 @@ def _only_events(batch: str) -> Sequence[Event] | None:
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return None
     return events if all(event.v <= FORMAT for event in events) else None
-
-
-def _keep_notes(alias: str, found: Batch, counts: Mapping[str, list[dict[str, Any]]]) -> None:
-    """Take what a message holds besides events to its tables."""
-    if found.refused:
-        deadletters.add_refused(found.refused)
-    if found.unreadable:
-        deadletters.add_unreadable(alias, found.unreadable)
-    for source, notes in counts.items():
-        losses.store(notes, source)
 
 
 def _put_back(alias: str, batch: str, reason: str) -> None:

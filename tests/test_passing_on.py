@@ -9,6 +9,7 @@ import pytest
 
 from littlebro.delivery.batch import parse, parse_message, untouched
 from littlebro.events.event import Event, encode, new_id
+from littlebro.exceptions import NewerFormat
 
 
 def line(**more: Any) -> bytes:
@@ -36,7 +37,7 @@ def test_events_travel_as_they_were_written() -> None:
     text = untouched(segment(*GOOD))
     assert text is not None
     assert text == msgspec.json.encode(parse(segment(*GOOD), "s").events).decode()
-    assert parse_message(text)[0].events == parse(segment(*GOOD), "s").events
+    assert parse_message(text).events == parse(segment(*GOOD), "s").events
 
 
 @pytest.mark.parametrize("tail", [b"", b'{"id":"torn', b"\0\0\0\0", b'{"id":"t"\0\0'])
@@ -71,6 +72,41 @@ def test_whatever_else_there_is_is_read(odd: bytes, place: int) -> None:
     lines = [*GOOD]
     lines.insert(place, odd)
     assert untouched(segment(*lines)) is None
+
+
+REFUSED = b'{"littlebro":"refused","alias":"default","id":"1","collection":"c","name":"x","reason":"odd"}'
+LOSS = b'{"littlebro":"loss","alias":"default","day":"2026-05-04","counts":{"invalid":1},"source":"s"}'
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        REFUSED.replace(b"alias", b"alics"),
+        REFUSED.replace(b'"odd"', b"7"),
+        REFUSED.replace(b'"refused"', b"{}"),
+        LOSS.replace(b"2026-05-04", b"2026-55-04"),
+        LOSS.replace(b"counts", b"count5"),
+        LOSS.replace(b":1}", b':"one"}'),
+    ],
+)
+def test_a_damaged_note_is_set_aside(damaged: bytes) -> None:
+    """It would fail on its way into a table again and again, and whatever came with it would wait for ever."""
+    whole = [REFUSED, LOSS, GOOD[0]]
+    batch = parse(segment(damaged, *whole), "s")
+    assert (len(batch.events), len(batch.refused), len(batch.losses)) == (1, 1, 1)
+    assert batch.unreadable == {"s:1": damaged}
+    batch = parse_message((b"[" + b",".join([damaged, *whole]) + b"]").decode())
+    assert (len(batch.events), len(batch.refused), len(batch.losses)) == (1, 1, 1)
+    assert [*batch.unreadable.values()] == [damaged]
+
+
+def test_a_note_of_a_newer_kind_waits() -> None:
+    """In a journal as in a message."""
+    newer = b'{"littlebro":"promise","what":"only a newer one knows"}'
+    with pytest.raises(NewerFormat, match="promise"):
+        parse(segment(newer), "s")
+    with pytest.raises(NewerFormat, match="promise"):
+        parse_message(f"[{newer.decode()}]")
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\0\0\0", b'{"id":"torn'])

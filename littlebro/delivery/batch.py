@@ -6,7 +6,7 @@ damaged one is kept for the dead letters. Knows the format of lines, not where t
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -47,49 +47,73 @@ class _Glance(msgspec.Struct):
     v: int = FORMAT
 
 
+class _Note(msgspec.Struct):
+    littlebro: str
+
+
+class _Refused(msgspec.Struct):
+    alias: str
+    id: str
+    collection: str
+    name: str
+    reason: str
+
+
+class _Loss(msgspec.Struct):
+    alias: str
+    day: date
+    counts: dict[str, int]
+    source: str = ""  # the segment, once a note travels by itself
+
+
 class _Unreadable(msgspec.Struct):
     key: str
     line: bytes
 
 
 _glances: Final = msgspec.json.Decoder(list[_Glance])
+_kind: Final = msgspec.json.Decoder(_Note)
+# What a note must hold to find its way into a table: one that does not would fail there again and again.
+_forms: Final[Mapping[str, msgspec.json.Decoder[Any]]] = {
+    "refused": msgspec.json.Decoder(_Refused),
+    "loss": msgspec.json.Decoder(_Loss),
+    "unreadable": msgspec.json.Decoder(_Unreadable),
+}
+_note: Final = msgspec.json.Decoder(dict[str, Any])
 
 
-def parse_message(text: str) -> tuple[Batch, dict[str, list[dict[str, Any]]]]:
-    """Return what a message's JSON array holds, and its counts of losses by their source.
+def parse_message(text: str) -> Batch:
+    """Return what a message's JSON array holds; raises `NewerFormat` where a newer littlebro sent it.
 
-    Raises `NewerFormat` where a newer littlebro sent it. What is neither event nor note is unreadable.
+    What is neither event nor note is unreadable.
     """
     batch = Batch([], [], [], {})
-    counts: dict[str, list[dict[str, Any]]] = {}
     try:
         items = [bytes(item) for item in _items.decode(text)]
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         items = [text.encode(errors="replace")]
     for item in items:
         try:
-            if item.startswith(_MARK):
-                _sort_note(item, batch, counts)
-            else:
-                batch.events.append(decode(item))
-        except (InvalidEvent, msgspec.MsgspecError, KeyError):
+            _sort(item, batch)
+        except (InvalidEvent, msgspec.MsgspecError):
             batch.unreadable[f"message:{blake2b(item, digest_size=12).hexdigest()}"] = item
-    return batch, counts
+    return batch
 
 
-def _sort_note(item: bytes, batch: Batch, counts: dict[str, list[dict[str, Any]]]) -> None:
-    note = msgspec.json.decode(item, type=dict[str, Any])
-    kind = note["littlebro"]
-    if kind == "loss":
-        counts.setdefault(note["source"], []).append(note)
-    elif kind == "refused":
-        batch.refused.append(note)
-    elif kind == "unreadable":
-        unread = msgspec.json.decode(item, type=_Unreadable)
-        batch.unreadable[unread.key] = unread.line
-    else:
+def _sort(text: bytes, batch: Batch) -> None:
+    """Put an event or a note to its like in `batch`; raises `InvalidEvent` or `MsgspecError` for a damaged one."""
+    if not text.startswith(_MARK):
+        batch.events.append(decode(text))
+        return
+    kind = _kind.decode(text).littlebro
+    if kind not in _forms:
         message = f"A note of the kind {kind!r} waits for a newer littlebro."
         raise NewerFormat(message)
+    checked = _forms[kind].decode(text)
+    if kind == "unreadable":
+        batch.unreadable[checked.key] = checked.line
+    else:
+        (batch.losses if kind == "loss" else batch.refused).append(_note.decode(text))
 
 
 def parse(content: bytes, name: str) -> Batch:
@@ -103,12 +127,8 @@ def parse(content: bytes, name: str) -> Batch:
         if not text:
             continue
         try:
-            if text.startswith(_MARK):
-                note = msgspec.json.decode(text, type=dict[str, Any])
-                (batch.losses if note["littlebro"] == "loss" else batch.refused).append(note)
-            else:
-                batch.events.append(decode(text))
-        except (InvalidEvent, msgspec.MsgspecError, KeyError):
+            _sort(text, batch)
+        except (InvalidEvent, msgspec.MsgspecError):
             # The last line may be torn though it has its end: memory is copied in no certain order.
             if number < len(lines) or b"\0" not in line:
                 batch.unreadable[f"{name}:{number}"] = line

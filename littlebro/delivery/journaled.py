@@ -31,7 +31,7 @@ from littlebro.delivery.spool import Claim, Spool
 from littlebro.events.context import inside_delivery
 from littlebro.events.event import Event
 
-__all__ = ["JournalTracker"]
+__all__ = ["JournalTracker", "close_all", "keep_notes"]
 
 logger = logging.getLogger("littlebro")
 
@@ -241,12 +241,7 @@ class JournalTracker(BaseTracker):
 
     def keep_notes(self, batch: Batch, source: str) -> None:
         """Take what the segment `source` holds besides events to its tables, or on its way there."""
-        if batch.refused:
-            deadletters.add_refused(batch.refused)
-        if batch.unreadable:
-            deadletters.add_unreadable(self.alias, batch.unreadable)
-        if batch.losses:
-            losses.store(batch.losses, source)
+        keep_notes(self.alias, batch, source)
 
     def _to_sink(self, sink: str) -> Callable[[Claim, bytes], None]:
         def deliver(held: Claim, content: bytes) -> None:
@@ -344,6 +339,16 @@ class JournalTracker(BaseTracker):
 
     def _has_begun(self) -> bool:
         return any(courier.is_running() for courier in self.couriers)
+
+
+def keep_notes(alias: str, batch: Batch, source: str) -> None:
+    """Take what a batch of `alias` holds besides events to its tables."""
+    if batch.refused:
+        deadletters.add_refused(batch.refused)
+    if batch.unreadable:
+        deadletters.add_unreadable(alias, batch.unreadable)
+    if batch.losses:
+        losses.store(batch.losses, source)
 
 
 def _check_values(config: AliasConfig, options: Mapping[str, Any], *, required: bool) -> None:

@@ -84,19 +84,19 @@ def restore(alias: str, taken: Mapping[str, int]) -> None:
 def store(notes: Iterable[Mapping[str, Any]], source: str) -> None:
     """Sum the counts that one segment carried into `LossCount`.
 
-    `source` is the segment's name: delivered twice, it counts once.
+    `source` is the segment's name, where a note does not say it itself: delivered twice, it counts once.
     """
     from littlebro.models import LossCount  # noqa: PLC0415 - models need a configured Django
 
-    sums: Counter[tuple[str, str, date]] = Counter()
+    sums: Counter[tuple[str, str, date, str]] = Counter()
     for note in notes:
         day = date.fromisoformat(note["day"])
         for reason, n in note["counts"].items():
-            sums[note["alias"], reason, day] += n
+            sums[note["alias"], reason, day, note.get("source", source)] += n
     LossCount.objects.bulk_create(
         [
-            LossCount(alias=alias, reason=reason, day=day, source=source, n=n)
-            for (alias, reason, day), n in sums.items()
+            LossCount(alias=alias, reason=reason, day=day, source=segment, n=n)
+            for (alias, reason, day, segment), n in sums.items()
         ],
         ignore_conflicts=True,
     )
