@@ -30,6 +30,7 @@ from littlebro.plugins.validation import SPECS
 ROOT = Path(__file__).parent.parent
 PUBLIC = (
     "littlebro",
+    "littlebro.analysis",
     "littlebro.delivery",
     "littlebro.events",
     "littlebro.exceptions",
