@@ -19,6 +19,7 @@ from django.http import HttpRequest
 
 from littlebro import conf, privacy
 from littlebro.conf.defaults import GLOBAL_SETTINGS
+from littlebro.dashboard.plugins import added
 from littlebro.delivery import filesystem
 from littlebro.delivery.handler import trackers
 from littlebro.plugins.manager import hooks
@@ -128,6 +129,7 @@ def check_plugins(**_: Any) -> list[CheckMessage]:
             for plugin in known.loaded
             for remark in plugin.remarks
         ),
+        *(checks.Warning(problem, id="littlebro.W005") for problem in added().problems),
     ]
 
 

@@ -7,6 +7,7 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 
 from littlebro import hookimpl
+from littlebro.checks import check_plugins
 from littlebro.dashboard.plugins import added
 from littlebro.plugins import Panel, manager
 from tests.dashboard.site import BOARD, VIEW, staff
@@ -83,3 +84,9 @@ def test_a_plugin_that_fails_takes_nothing_along(admin_client: Client, settings:
     ]  # fmt: skip
     assert admin_client.get(BOARD).status_code == 200
     assert added() is found
+
+
+def test_check_says_what_cannot_be_shown(settings: Any) -> None:
+    use(settings, "Odd")
+    found = check_plugins()
+    assert [(message.id, "no list" in message.msg) for message in found] == [("littlebro.W005", True)]
