@@ -1,7 +1,8 @@
 """Answers that hold: those about ranges that are past are kept until the events change.
 
 In: the reader, the question, and how to answer it. Out: an answer, of which the caller gets a copy. The answers of a
-process are kept with its engine and go with it; the least recently asked for go first.
+process are kept with its engine and go with it; those of an earlier state of a store go with the next question
+about it, and the least recently asked for go first.
 """
 
 from __future__ import annotations
@@ -31,6 +32,16 @@ class _Answers:
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._size = 0
+        self._versions: dict[str, str] = {}
+
+    def only(self, store: str, version: str) -> None:
+        """Let go of what was answered from an earlier state of `store`: who was forgotten since may be in it."""
+        with self._lock:
+            if self._versions.get(store) == version:
+                return
+            self._versions[store] = version
+            for key in [key for key in self._kept if key.startswith(store)]:
+                self._size -= self._weight(key, self._kept.pop(key))
 
     def get(self, key: str) -> bytes | None:
         with self._lock:
@@ -63,7 +74,9 @@ def answered(reader: Reader, span: Span, question: tuple[Any, ...], answer: Call
     if not span.closed:
         return answer()
     answers = cast("_Answers", reader.session.instance.kept.setdefault(_Answers, _Answers()))
-    key = repr((reader.alias, reader.version, reader.collections, span.start, span.end, span.tz, question))
+    store = f"{reader.alias!r} "
+    answers.only(store, reader.version)
+    key = f"{store}{(reader.version, reader.collections, span.start, span.end, span.tz, question)!r}"
     known = answers.get(key)
     if known is not None:
         found: _R = pickle.loads(known)  # noqa: S301 - we pickled it, in this process
