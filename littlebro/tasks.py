@@ -86,7 +86,8 @@ def deliver(self: Any, alias: str, batch: str) -> None:
     pause = _FIRST_PAUSE
     while True:
         try:
-            _store(alias, batch)
+            with _own_connections():
+                _store(alias, batch)
         except (ImproperlyConfigured, NewerFormat) as error:
             # A newer site sent it, or an older one: there may be a worker that knows better.
             reason = str(error)
@@ -109,7 +110,7 @@ def deliver(self: Any, alias: str, batch: str) -> None:
 def _store(alias: str, batch: str) -> None:
     """Store a batch; raise whatever keeps it from being stored."""
     name, _, sink = alias.partition("/")
-    with inside_delivery(), _own_connections():
+    with inside_delivery():
         tracker = trackers[name]
         events = _only_events(batch)
         if events is None:

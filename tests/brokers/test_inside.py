@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from celery.exceptions import Reject
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from django.test import RequestFactory
 from kombu.exceptions import OperationalError
 
@@ -173,24 +173,45 @@ def test_an_idle_connection_is_not_trusted(make_app: AppMaker, broker: str) -> N
 
 
 @pytest.mark.django_db(transaction=True)
-def test_connections_outlive_a_task(make_app: AppMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("in_a_worker")
+def test_connections_outlive_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
     """Deliveries keep their database connection as long as CONN_MAX_AGE says, though Celery closes all."""
-    make_app(broker_url=NOBODY)
     before = connection.settings_dict["CONN_MAX_AGE"]
     mine = connections["default"]
     try:
         for age, kept in ((None, True), (0, False)):
             monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", age)
-            tasks.deliver("default", batch("a"))
+            tasks.deliver.run("default", batch("a"))
             assert (list(tasks._kept.values()) == [mine]) is kept
             if kept:
                 assert mine.connection is not None
-                tasks.deliver("default", batch("b"))
+                tasks.deliver.run("default", batch("b"))
                 connections["default"] = tasks._kept.pop("default")
     finally:
         tasks._kept.clear()
         connections["default"] = mine
         connection.settings_dict["CONN_MAX_AGE"] = before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_call_inside_a_transaction_leaves_it_alone(
+    make_app: AppMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Called as a function, or eagerly, the task has no connection of its own to keep or to bring."""
+    make_app(broker_url=NOBODY)
+    monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", None)
+    mine = connections["default"]
+    try:
+        tasks.deliver("default", batch("a"))
+        assert connections["default"] is mine
+        with transaction.atomic():
+            tasks.deliver.apply(("default", batch("b")))
+            assert connections["default"] is mine
+            assert mine.in_atomic_block
+    finally:
+        tasks._kept.clear()
+        connections["default"] = mine
+    assert StoredEvent.objects.count() == 2
 
 
 def test_what_goes_along_with_a_task(settings: Any) -> None:
