@@ -23,6 +23,7 @@ from tests.demo_runs import Run, gone_within
 pytest.importorskip("gunicorn", reason="the demo is served by gunicorn, the extra `demo`")
 
 PASSWORD = re.compile(r"^Log in as +admin +password +(\S+)$", re.MULTILINE)
+DASHBOARD = re.compile(r"^Dashboard +http://[\d.]+:\d+(/\S+)$", re.MULTILINE)
 ADDRESS = re.compile(r"^The shop +http://([\d.]+):(\d+)/$", re.MULTILINE)
 
 
@@ -142,6 +143,14 @@ def test_the_admin_shows_the_events_and_ctrl_c_ends_in_order(start: Any) -> None
     answer = me.post("/admin/login/", token, fields)
     assert (answer.status, answer.location) == (302, "/admin/littlebro/storedevent/")
     assert "page-accessed" in me.get(answer.location).page
+    dashboard = DASHBOARD.search(run.said)
+    assert dashboard
+    page = me.get(dashboard.group(1))
+    assert page.status == 200
+    figures = re.search(r"/admin/littlebro/dashboard/panel/figures/[^\"\s]*", page.page)
+    assert figures
+    events = re.search(r"Events\D*([\d,]{6,})", me.get(figures[0].replace("&amp;", "&")).page)
+    assert events, "weeks of history are in it"
     assert me.get("/static/shop/shop.css").status == 200
     assert me.get("/basket/").status == 200
 

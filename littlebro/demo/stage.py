@@ -23,6 +23,7 @@ __all__ = ["SETTINGS", "NotOurs", "drop_events", "open_folder", "set_up", "tell_
 
 SETTINGS = "littlebro.demo.settings"
 _KEY_FILE = "secret-key"
+_SCRATCH = "tmp"
 
 
 class NotOurs(Exception):
@@ -49,7 +50,10 @@ def open_folder(keep: Path | None) -> Iterator[Path]:
         raise NotOurs(f"{keep} cannot be made: {error.strerror}") from error
     if not (keep / _KEY_FILE).exists() and any(keep.iterdir()):
         raise NotOurs(f"{keep} holds something else: name a new or empty folder, or that of an earlier demo")
-    yield keep.resolve()
+    try:
+        yield keep.resolve()
+    finally:
+        shutil.rmtree(keep / _SCRATCH, ignore_errors=True)
 
 
 def set_up(folder: Path, parts: Parts) -> str:
@@ -62,7 +66,11 @@ def set_up(folder: Path, parts: Parts) -> str:
     if not secret.exists():
         secret.touch(mode=0o600)
         secret.write_text(secrets.token_urlsafe(64), encoding="utf-8")
+    scratch = folder / _SCRATCH
+    scratch.mkdir(mode=0o700, exist_ok=True)
     os.environ |= {
+        # What the processes put aside goes with the demo.
+        "TMPDIR": str(scratch),
         "LITTLEBRO_DEMO_FOLDER": str(folder),
         "DJANGO_SETTINGS_MODULE": SETTINGS,
         **parts.environment(),
