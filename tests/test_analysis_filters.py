@@ -48,8 +48,8 @@ def connection() -> Iterator[Any]:
 
 
 def event(number: int = 0, **fields: Any) -> Event:
-    fields = {"name": "n", "timestamp": NOON, "params": {}, "context": {}} | fields
-    return Event(id=str(number), received_at=NOON, **fields)
+    given_fields: dict[str, Any] = {"name": "n", "timestamp": NOON, "params": {}, "context": {}} | fields
+    return Event(id=str(number), received_at=NOON, **given_fields)
 
 
 def store(connection: Any, events: list[Event]) -> None:
