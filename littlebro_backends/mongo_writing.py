@@ -17,6 +17,7 @@ from bson.errors import BSONError
 from bson.objectid import ObjectId
 from pymongo.errors import BulkWriteError, PyMongoError
 
+from littlebro.conf import COLLECTION
 from littlebro.events.event import Event
 from littlebro.exceptions import EventRefused
 from littlebro.storage import SaveResult
@@ -47,6 +48,9 @@ class Writer:
         stored = duplicates = 0
         refused: dict[tuple[str, str], str] = {}
         for stream, part in _parts(events):
+            if not COLLECTION.fullmatch(stream):  # damaged: the driver would fail at it each time
+                refused |= {(stream, event.id): "no name of a collection" for event in part}
+                continue
             verdict = yield from self._save_part(stream, part)
             refused |= {(stream, part[index].id): reason for index, reason in verdict.refused.items()}
             duplicates += len(verdict.known)

@@ -54,6 +54,10 @@ NO_EVENTS = {
     "not UTF-8": b"\xff",
     "a number as id": encode(make()).replace(b'"id":"1"', b'"id":1'), "deep": b'{"id":' + b"[" * 100_000,
     "no moment": encode(make()).replace(b"2026-03-29", b"2026-13-29"), "a list as params": b'{"id":"1","params":[]}',
+    "no time zone": encode(make()).replace(b'01Z"', b'01"'), "an id too long": encode(make(id="x" * 201)),
+    "no id": encode(make(id="")), "a name too long": encode(make(name="x" * 201)), "no name": encode(make(name="")),
+    "nobody's id": encode(make(user_id="")), "an anonymous id too long": encode(make(anonymous_id="x" * 201)),
+    "no collection": encode(make(collection="")), "a collection too long": encode(make(collection="x" * 65)),
 }  # fmt: skip
 
 

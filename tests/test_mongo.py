@@ -54,6 +54,13 @@ def database(mongodb_url: str) -> Iterator[Any]:
 class TestHowItLies:
     """The documents, for those who ask MongoDB themselves."""
 
+    @pytest.mark.parametrize("name", ["a$b", "..", "a.b", "a b", "x" * 300])
+    def test_no_name_of_a_collection(self, backend: mongo.Backend, name: str) -> None:
+        """A line that was damaged, or that others published, is refused by itself; the server is not asked."""
+        good, odd = make(), make(collection=name)
+        result = backend.save_many([odd, good])
+        assert (result.stored, result.refused) == (1, {(name, odd.id): "no name of a collection"})
+
     def test_a_stream_is_a_collection(self, backend: mongo.Backend, database: Any) -> None:
         """`_id` is the event's id; times are dates, and whole microseconds besides; nobody is left out."""
         event = make(id="1", params={"a": {"b": 1}}, user_id="7", collection="audit")

@@ -5,9 +5,10 @@ that journal, broker and dead letters all carry the same line. Knows nothing of 
 """
 
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
+from msgspec import Meta
 from uuid_utils import uuid7
 
 from littlebro.exceptions import InvalidEvent, NewerFormat
@@ -18,6 +19,12 @@ FORMAT: Final = 1
 
 Position = tuple[datetime, str, str]
 
+# What is decoded is held to these, which cost nothing there: it may be damaged, or come from others than us, and some
+# backends fail at it again and again. What a call gives is the validator's.
+_Text = Annotated[str, Meta(min_length=1, max_length=200)]
+_Collection = Annotated[str, Meta(min_length=1, max_length=64)]
+_Moment = Annotated[datetime, Meta(tz=True)]
+
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Something that happened once.
@@ -27,15 +34,15 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     the ambient one (request, bound values, what enrichers add). `v` is the version of this format.
     """
 
-    id: str
-    name: str
-    timestamp: datetime
-    received_at: datetime
+    id: _Text
+    name: _Text
+    timestamp: _Moment
+    received_at: _Moment
     params: dict[str, Any]
     context: dict[str, Any]
-    user_id: str | None = None
-    anonymous_id: str | None = None
-    collection: str = "littlebro"
+    user_id: _Text | None = None
+    anonymous_id: _Text | None = None
+    collection: _Collection = "littlebro"
     v: int = FORMAT
 
     @property
