@@ -59,6 +59,7 @@ def _chunks(events: int, folder: Path) -> Iterator[Path]:
 
     path = folder / "chunk.csv"
     with duckdb.connect() as connection:
+        connection.execute("SET enable_progress_bar = false")
         for first in range(0, events, CHUNK):
             values: dict[str, Any] = {
                 "events": events, "people": people_of(events), "names": list(NAMES),
