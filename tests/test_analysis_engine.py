@@ -1,8 +1,5 @@
 """The engine and what a report reads, on a store of few events: no lake is needed."""
 
-import os
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -61,23 +58,3 @@ def test_nothing_stored() -> None:
     with open_reader() as reader:
         assert reader.rows("SELECT count(*) FROM people") == [(0,)]
         assert reader.rows("SELECT * FROM links") == []
-
-
-def test_questions_draw_nothing_on_the_terminal() -> None:
-    """DuckDB shows how far it is where Python runs without a script, a server that embeds it for one; we never do."""
-    program = (
-        "import django; django.setup()\n"
-        "from littlebro.analysis.engine import engine\n"
-        "with engine.session(60) as session:\n"
-        "    print(session.rows(\"SELECT current_setting('enable_progress_bar')\"))\n"
-    )
-    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    assert done.stdout == "[(False,)]\n"

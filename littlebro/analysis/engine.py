@@ -40,9 +40,6 @@ class Session:
     def __init__(self, instance: _Instance, seconds: float | None) -> None:
         self.instance = instance
         self._cursor = instance.cursor()
-        self._cursor.execute(
-            "SET enable_progress_bar = false"
-        )  # on by itself where Python runs without a script
         self._allowed = seconds
         self._end = None if seconds is None else time.monotonic() + seconds
         self._over = threading.Event()
@@ -263,7 +260,7 @@ def _connect(key: _Key, scratch: Path) -> DuckDBPyConnection:
     folders = ", ".join(_quoted(str(folder)) for folder in (key.lake, scratch) if folder is not None)
     for statement in (
         f"SET allowed_directories = [{folders}]",
-        "SET allowed_configs = ['max_execution_time', 'TimeZone', 'enable_progress_bar']",
+        "SET allowed_configs = ['max_execution_time', 'TimeZone']",
         "LOAD parquet",  # built in
         "SET parquet_metadata_cache = true",  # a file of the lake never changes
         "SET enable_external_access = false",
