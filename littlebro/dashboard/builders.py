@@ -11,6 +11,7 @@ from littlebro.analysis.reports.retention import PERIODS
 from littlebro.dashboard.fields import condition_text, condition_words
 from littlebro.dashboard.panels.cohorts import period_of
 from littlebro.dashboard.questions import MOST_STEPS, Question
+from littlebro.dashboard.shown import visible
 from littlebro.exceptions import InvalidQuery
 
 __all__ = ["funnel_form", "retention_form", "step_row"]
@@ -26,7 +27,7 @@ def step_row(question: Question, key: str, label: str, mark: str, hint: str = "A
         conditions = ()
     return {
         "key": key, "label": label, "mark": mark, "hint": hint, "name": question.text(key),
-        "conditions": [{"text": condition_text(each), "words": condition_words(each)} for each in conditions],
+        "conditions": [{"text": condition_text(each), "words": visible(condition_words(each))} for each in conditions],
     }  # fmt: skip
 
 

@@ -297,7 +297,9 @@ def _columns(frame: _Frame, chart: Chart) -> SafeString:
             if dots and (value := line.values[place]) is not None
         ]
         shown = format_html_join("", '<circle class="lb-dot lb-tone-{}" cx="{}" cy="{}" r="4"/>', circles)
-        link = format_html(' data-href="{}"', chart.links[place]) if chart.links and chart.links[place] else ""
+        link = (
+            format_html(' data-href="{}"', chart.links[place]) if chart.links and chart.links[place] else ""
+        )
         middle = _n(frame.x(place))
         rows.append(
             (link, _n(x), _n(frame.top - 8), _n(wide), _n(frame.bottom - frame.top + 8), chart.titles[place],

@@ -37,7 +37,7 @@ OWN = """{% load littlebro %}<!doctype html><html lang="en"><head><title>Mine</t
 <body><h1>Our numbers</h1>{% littlebro_chart "trend" name="signed-up" measure="events" title="Sign-ups" %}
 <iframe src="/chart/" title="Orders" width="900" height="500"></iframe></body></html>"""
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 
 def own_page(request: HttpRequest) -> HttpResponse:

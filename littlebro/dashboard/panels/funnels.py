@@ -13,7 +13,7 @@ from littlebro.dashboard.fields import condition_words
 from littlebro.dashboard.numbers import duration, exact, percent
 from littlebro.dashboard.panels.base import Answer, Panel, field_label, key_html
 from littlebro.dashboard.questions import MOST_STEPS, Question
-from littlebro.dashboard.shown import as_text
+from littlebro.dashboard.shown import as_text, visible
 from littlebro.exceptions import InvalidQuery
 
 __all__ = ["FUNNEL", "FUNNEL_PEOPLE", "WINDOW", "steps_of"]
@@ -94,7 +94,7 @@ def _line(question: Question, result: Funnel, place: int, step: FunnelStep, firs
     return {
         "number": place + 1,
         "name": as_text(step.label if any_order else step.step.name or "any event", 120),
-        "conditions": [] if any_order else [condition_words(condition) for condition in step.step.where],
+        "conditions": [] if any_order else [visible(condition_words(each)) for each in step.step.where],
         "people": exact(step.people),
         "meter": bar(step.people, first, "0", 28),
         "share": percent(step.people, first),

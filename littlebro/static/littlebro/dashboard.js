@@ -97,9 +97,23 @@
 
     for (const title of chart.querySelectorAll(".lb-hit > title")) title.remove(); // the tip says more
 
+    function lines(cells) {
+      const found = [];
+      heads.forEach((head, number) => {
+        if (!("past" in head.dataset) || !found.length) {
+          found.push(line(head, cells[number]));
+          return;
+        }
+        const before = document.createElement("span"); // beside what it is compared with
+        before.className = "lb-was";
+        before.textContent = ` before: ${cells[number].textContent}`;
+        found.at(-1).lastChild.append(before);
+      });
+      return found;
+    }
+
     function line(head, cell) {
       const row = document.createElement("div");
-      if ("past" in head.dataset) row.className = "lb-was";
       const name = document.createElement("span");
       const swatch = document.createElement("i");
       swatch.className = `lb-swatch lb-tone-${head.dataset.tone}`;
@@ -118,7 +132,7 @@
       const title = document.createElement("b");
       title.textContent = rows[place].querySelector("th").textContent.replace(/\s+/g, " ").trim();
       const cells = [...rows[place].querySelectorAll("td")];
-      tip.replaceChildren(title, ...heads.map((head, number) => line(head, cells[number])));
+      tip.replaceChildren(title, ...lines(cells));
       tip.hidden = false;
       const box = columns[place].querySelector(".lb-hit").getBoundingClientRect();
       const frame = chart.getBoundingClientRect();
