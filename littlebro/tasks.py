@@ -53,6 +53,9 @@ _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 10.0
 # For a batch that this worker cannot judge and another may: just long enough not to spin.
 _SHORT_PAUSE: Final = 2.0
+# Seconds for which a sink that failed is not tried again by this process, and for which a batch of its holds up others.
+_AWAY: Final = 30.0
+_TURN: Final = 0.05
 # Bytes. A segment has a megabyte at most by default, and some more as a text inside a message; beyond one,
 # Linux asks for privileges.
 _PIPE_SIZES: Final = (2 * 1024**2, 1024**2, 512 * 1024, 256 * 1024)
@@ -82,6 +85,13 @@ def deliver(self: Any, alias: str, batch: str) -> None:
     if self.request.is_eager or self.request.called_directly:  # there is no queue to put it back into
         _store(alias, batch)
         return
+    reason = _store_in_sink(alias, batch) if "/" in alias else _store_patiently(alias, batch)
+    if reason is not None:
+        _put_back(alias, batch, reason)
+
+
+def _store_patiently(alias: str, batch: str) -> str | None:
+    """Store a batch, and wait for its store for a while; return why it is not stored, or None."""
     end = time.monotonic() + publishing.LONGEST_WAIT
     pause = _FIRST_PAUSE
     while True:
@@ -90,21 +100,44 @@ def deliver(self: Any, alias: str, batch: str) -> None:
                 _store(alias, batch)
         except (ImproperlyConfigured, NewerFormat) as error:
             # A newer site sent it, or an older one: there may be a worker that knows better.
-            reason = str(error)
             time.sleep(_SHORT_PAUSE)
-            break
+            return str(error)
         except Exception as error:  # noqa: BLE001 - a bug must not cost a batch either: it waits, with its reason
             _close_connections()
             reason = f"{type(error).__name__}: {error}"
             if time.monotonic() + pause > end:
-                break
+                return reason
             if pause == _FIRST_PAUSE:
                 logger.warning("littlebro[%s]: a batch waits for its store: %s", alias, reason)
             time.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
         else:
-            return
-    _put_back(alias, batch, reason)
+            return None
+
+
+# The sinks that failed, each as its alias in messages: until when, by the monotonic clock, they are not tried.
+_away: Final[dict[str, float]] = {}
+
+
+def _store_in_sink(alias: str, batch: str) -> str | None:
+    """Store a batch in a sink, without waiting for one that is away: the batches of others come behind it."""
+    if time.monotonic() < _away.get(alias, 0.0):
+        time.sleep(_TURN)
+        return "its sink is away"
+    try:
+        with _own_connections():
+            _store(alias, batch)
+    except NewerFormat as error:  # of this batch alone
+        time.sleep(_TURN)
+        return str(error)
+    except Exception as error:  # noqa: BLE001 - as above
+        _close_connections()
+        _away[alias] = time.monotonic() + _AWAY
+        reason = f"{type(error).__name__}: {error}"
+        logger.warning("littlebro[%s]: batches go back to the queue for %.0f s: %s", alias, _AWAY, reason)
+        return reason
+    _away.pop(alias, None)
+    return None
 
 
 def _store(alias: str, batch: str) -> None:
@@ -170,7 +203,9 @@ def _only_events(batch: str) -> Sequence[Event] | None:
 
 def _put_back(alias: str, batch: str, reason: str) -> None:
     """Put a fresh copy at the end of the queue, so that others get their turn; failing that, hand this one back."""
-    logger.warning("littlebro[%s]: a batch goes back to the queue: %s", alias, reason)
+    # Those of a sink that is away come by many times a minute, and it was told.
+    level = logging.DEBUG if "/" in alias else logging.WARNING
+    logger.log(level, "littlebro[%s]: a batch goes back to the queue: %s", alias, reason)
     try:
         publisher.publish(alias, batch)
     except Exception as error:  # noqa: BLE001 - whatever keeps the copy out, the batch itself is still there

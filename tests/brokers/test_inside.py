@@ -124,10 +124,38 @@ def test_a_batch_goes_back_after_a_bounded_wait(
     sent: list[tuple[str, str]] = []
     monkeypatch.setattr(tasks, "_store", away)
     monkeypatch.setattr(publishing.publisher, "publish", lambda *item: sent.append(item))
-    tasks.deliver.run("default/sink", "[1]")
-    assert sent == [("default/sink", "[1]")]
+    tasks.deliver.run("default", "[1]")
+    assert sent == [("default", "[1]")]
     assert 40 < sum(in_a_worker) <= publishing.LONGEST_WAIT
     assert max(in_a_worker) <= 10
+
+
+def test_a_sink_that_is_away_holds_up_nobody(
+    monkeypatch: pytest.MonkeyPatch, in_a_worker: list[float]
+) -> None:
+    """Its batches go back without a wait, and without an attempt but for one now and then; others are stored."""
+    tried: list[str] = []
+
+    def store(alias: str, _batch: str) -> None:
+        tried.append(alias)
+        if alias == "default/sink" and tried.count(alias) <= 2:
+            raise ConnectionError("the sink is away")
+
+    sent: list[tuple[str, str]] = []
+    monkeypatch.setattr(tasks, "_store", store)
+    monkeypatch.setattr(tasks, "_away", {})
+    monkeypatch.setattr(publishing.publisher, "publish", lambda *item: sent.append(item))
+    for number in range(100):
+        tasks.deliver.run("default/sink", f"[{number}]")
+        tasks.deliver.run("default", "[]")
+        tasks.deliver.run("default/other", "[]")
+    assert (tried.count("default/sink"), len(sent), sum(in_a_worker) < 6) == (1, 100, True)
+    for _ in range(2):
+        tasks._away["default/sink"] -= 31
+        tasks.deliver.run("default/sink", "[]")
+        tasks.deliver.run("default/sink", "[]")
+    assert (tried.count("default/sink"), len(sent)) == (4, 102)
+    assert (tried.count("default"), tried.count("default/other")) == (100, 100)
 
 
 def test_a_batch_is_handed_back_where_no_copy_can_be_published(in_a_worker: list[float]) -> None:
