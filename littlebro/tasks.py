@@ -55,7 +55,7 @@ _LONGEST_PAUSE: Final = 10.0
 _SHORT_PAUSE: Final = 2.0
 # Seconds for which a sink that failed is not tried again by this process, and for which a batch of its holds up others.
 _AWAY: Final = 30.0
-_TURN: Final = 0.05
+_TURN: Final = 0.1
 # Bytes. A segment has a megabyte at most by default, and some more as a text inside a message; beyond one,
 # Linux asks for privileges.
 _PIPE_SIZES: Final = (2 * 1024**2, 1024**2, 512 * 1024, 256 * 1024)
