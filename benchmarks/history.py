@@ -1,6 +1,7 @@
 """A month of a made-up shop, as many events as asked for, the same every time: the reading side's benchmark data.
 
-200,000 people for ten million events, fewer for less. A fifth of them start anonymous, on up to four devices,
+200,000 people for ten million events, fewer for less. They come for visits of five events, some four minutes
+apart. A fifth of them start anonymous, on up to four devices,
 and log in at some moment: from then on their events carry both ids. Another fifth never logs in. The fifty
 names are zipfian. DuckDB makes the rows and writes them as CSV, chunk by chunk, in the order of storing; COPY
 takes them into the table of `simple`.
@@ -43,8 +44,9 @@ SELECT 'littlebro' AS collection,
 FROM (
   SELECT n, person, person % 5 AS kind, names, n / $events AS part,
          hash(person, 4) / 18446744073709551616.0 AS login,
-         make_timestamp($start + CAST((n + hash(n, 2) % 2000) * ($span / ($events + 2000.0)) AS BIGINT)) AS moment
-  FROM (SELECT range AS n, hash(range, 1) % $people AS person, $names AS names FROM range($first, $last))
+         make_timestamp($start + CAST((n + hash(n, 2) % $visits) * ($span / ($events + $visits + 0.0)) AS BIGINT)) AS moment
+  FROM (SELECT range AS n, hash(range // (5 * $visits) * $visits + range % $visits, 1) % $people AS person,
+               $names AS names FROM range($first, $last))
 )
 """
 
@@ -62,7 +64,7 @@ def _chunks(events: int, folder: Path) -> Iterator[Path]:
         connection.execute("SET enable_progress_bar = false")
         for first in range(0, events, CHUNK):
             values: dict[str, Any] = {
-                "events": events, "people": people_of(events), "names": list(NAMES),
+                "events": events, "people": people_of(events), "visits": max(events // 10_000, 1), "names": list(NAMES),
                 "start": int(START.timestamp()) * 1_000_000, "span": DAYS * 86_400 * 1_000_000,
                 "first": first, "last": min(first + CHUNK, events),
             }  # fmt: skip
