@@ -78,7 +78,7 @@ class Chromium:
     def _tell(self, story: Callable[["Page"], T], cookies: Sequence[Any], options: dict[str, Any]) -> T:
         context = self._browser.new_context(**options)
         try:
-            context.set_default_timeout(15_000)
+            context.set_default_timeout(30_000)  # milliseconds; a busy machine needs some
             context.add_cookies(list(cookies))
             return story(context.new_page())
         finally:
