@@ -24,10 +24,21 @@ from tests.settings import SERVERS, database
 pytest_plugins = ["littlebro.testing.pytest_plugin"]
 
 DATABASE_ALIASES = {"sqlite": "default", "postgresql": "postgresql", "mariadb": "mariadb"}
-# What the tests of an extra import as they are loaded, and which those are.
+# What the tests of an extra need, and which those are.
 EXTRAS = {
     "pymongo": ("mongo", ("test_mongo*.py",)),
-    "duckdb": ("analytics", ("test_analysis*.py", "test_lake*.py", "test_oracle*.py", "dashboard/*.py")),
+    "duckdb": (
+        "analytics",
+        (
+            "test_analysis*.py",
+            "test_command_reports.py",
+            "test_demo_history.py",
+            "test_lake*.py",
+            "test_oracle*.py",
+            "test_real_logs.py",
+            "dashboard/*.py",
+        ),
+    ),
 }
 _HERE = Path(__file__).parent
 _numbers = itertools.count(1)

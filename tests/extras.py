@@ -12,7 +12,7 @@ from tests.services import demanded
 
 __all__ = ["LIBRARIES", "installed", "load", "skipping"]
 
-LIBRARIES = ("billiard", "bson", "celery", "duckdb", "gunicorn", "kombu", "pymongo")
+LIBRARIES = ("amqp", "billiard", "bson", "celery", "duckdb", "gunicorn", "kombu", "pymongo")
 
 
 def installed(library: str) -> bool:
