@@ -5,9 +5,11 @@ ledger is compared with the rows of the database, read without littlebro. In: wh
 events were accepted and are nowhere (lost), are there more than once (duplicated), or were counted.
 """
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -113,6 +115,7 @@ class World:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
+                start_new_session=True,
             )
         self.children.append(child)
         return child
@@ -158,11 +161,15 @@ class World:
         return []
 
     def close(self) -> None:
-        """End every child that still runs."""
+        """End every child that still runs, and with it those that it bore."""
         for child in self.children:
-            if child.poll() is None:
-                child.kill()
-            child.communicate()
+            if child.returncode is None:  # not waited for yet, so that its number is still its own
+                os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
+            for pipe in (child.stdin, child.stdout):  # not read to their end: who else has them may live on
+                if pipe is not None:
+                    with contextlib.suppress(BrokenPipeError):
+                        pipe.close()
 
     def log(self) -> str:
         """Return what the children wrote to standard error."""
