@@ -61,8 +61,8 @@ def enter(event_id: str, name: str, took: float | None = None) -> None:
 
 
 def tell(**facts: Any) -> None:
-    """Print facts as one line of JSON."""
-    print(json.dumps(facts), flush=True)
+    """Print facts as one line of JSON, in one write: parent and child may speak at once."""
+    os.write(1, f"{json.dumps(facts)}\n".encode())
 
 
 def pause() -> None:
