@@ -62,8 +62,16 @@ def felt(stage: Stage) -> Iterator[Felt]:
         yield _disk(stage, path)
         yield _cap(stage, path)
         yield Felt("all at once", path, partial(stage.world, path, celery=_VISIBLE_AGAIN),
-                   partial(everything, stage.database, stage.broker, path))  # fmt: skip
+                   partial(everything, stage.database, stage.broker, path), at_most=_handed_out(path))  # fmt: skip
     yield from _memory_of_redis(stage)
+
+
+def _handed_out(path: str) -> int:
+    """Return how many events may go with a worker whose connection breaks as it gets a batch; see the documentation.
+
+    What Redis hands out is out, whether it arrives or not; RabbitMQ keeps it until it is acknowledged.
+    """
+    return 0 if path == RABBITMQ else 500
 
 
 def _nothing(_world: World) -> AbstractContextManager[None]:
@@ -131,10 +139,9 @@ def _workers(stage: Stage, path: str) -> Iterator[Felt]:
     for whole, name in ((False, "its pool's process"), (True, "all of it")):
         yield Felt(f"worker killed mid-batch, {name}", path, world,
                    lambda world, whole=whole: repeated_kills(stage.database, world, whole=whole))  # type: ignore[misc]  # fmt: skip
-    # What Redis hands out is out, whether it arrives or not: a batch, if one comes while the worker asks. Documented.
     yield Felt("worker's machine vanishes from the network", path, world,
                lambda world: worker_cut_off(stage.broker(path), world),
-               at_most=0 if path == RABBITMQ else 500)  # fmt: skip
+               at_most=_handed_out(path))  # fmt: skip
     yield Felt("rolling deploy: a worker without the task", path, partial(stage.world, path, worker=False),
                rolling_deploy)  # fmt: skip
 
