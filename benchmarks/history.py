@@ -44,7 +44,8 @@ SELECT 'littlebro' AS collection,
 FROM (
   SELECT n, person, person % 5 AS kind, names, n / $events AS part,
          hash(person, 4) / 18446744073709551616.0 AS login,
-         make_timestamp($start + CAST((n + hash(n, 2) % $visits) * ($span / ($events + $visits + 0.0)) AS BIGINT)) AS moment
+         make_timestamp(
+           $start + CAST((n + hash(n, 2) % $visits) * ($span / ($events + $visits + 0.0)) AS BIGINT)) AS moment
   FROM (SELECT range AS n, hash(range // (5 * $visits) * $visits + range % $visits, 1) % $people AS person,
                $names AS names FROM range($first, $last))
 )
