@@ -88,7 +88,7 @@ def _memory(broker: str) -> float:
     import redis
 
     with redis.Redis.from_url(broker) as client:
-        time.sleep(0.5)
+        time.sleep(0.5)  # buffers of clients that have just left are counted for a moment
         return float(client.info("memory")["used_memory"])
 
 

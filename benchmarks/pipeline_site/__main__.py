@@ -8,12 +8,15 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import django
 from django.core.management import call_command
 
 from benchmarks.contenders import NAME, PARAMS
+
+if TYPE_CHECKING:
+    from benchmarks.pipeline_site.stores import Mongo, Sql
 
 LONGEST = 300.0
 
@@ -56,6 +59,16 @@ def publish(n: int) -> None:
     print(time.perf_counter() - began)
 
 
+def wait_for(rows: "Sql | Mongo", number: int) -> int:
+    """Return how far the rows have come, once that is `number`; end the program where they do not within `LONGEST`."""
+    end = time.perf_counter() + LONGEST
+    while (reached := rows.reached()) < number:
+        if time.perf_counter() > end:
+            raise SystemExit(f"{number - reached} rows are missing after {LONGEST:.0f} s")
+        time.sleep(rows.pause)  # each look costs the store something
+    return reached
+
+
 def watch(n: int) -> None:
     """Wait for `n` rows; print how many a second there were, once the first had come."""
     from benchmarks.pipeline_site.stores import store
@@ -63,14 +76,9 @@ def watch(n: int) -> None:
     rows = store()
     start = rows.reached()
     print("ready", flush=True)
-    while (first := rows.reached()) == start:
-        time.sleep(rows.pause)
+    first = wait_for(rows, start + 1)
     began = time.perf_counter()
-    while rows.reached() < start + n:
-        if time.perf_counter() > began + LONGEST:
-            raise SystemExit(f"{rows.reached() - start} of {n} rows after {LONGEST} s")
-        time.sleep(rows.pause)
-    print((start + n - first) / (time.perf_counter() - began))
+    print((wait_for(rows, start + n) - first) / (time.perf_counter() - began))
 
 
 def size(_n: int) -> None:
@@ -99,16 +107,12 @@ def flow(how: str, n: int) -> None:
     send, rows = way(how), store()
     start = rows.reached()
     send(NAME, PARAMS[0])  # connections are made, the worker is awake
-    while rows.reached() == start:
-        time.sleep(0.05)
+    wait_for(rows, start + 1)
     start, total = rows.reached(), rows.total()
     began = time.perf_counter()
     for number in range(n):
         send(NAME, PARAMS[number % len(PARAMS)])
-    while rows.reached() < start + n:
-        if time.perf_counter() > began + LONGEST:
-            raise SystemExit(f"{rows.reached() - start} of {n} rows after {LONGEST} s")
-        time.sleep(rows.pause)
+    wait_for(rows, start + n)
     seconds = time.perf_counter() - began
     stored = rows.total() - total
     if stored != n:

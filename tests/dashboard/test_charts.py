@@ -1,16 +1,19 @@
 """Charts: nothing but attributes that a strict policy allows, round scales, gaps where there is no value."""
 
 import re
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import littlebro
 from littlebro.dashboard.charts import Chart, Line, Mark, bar, draw, spark, ticks
 from littlebro.dashboard.flows import Band, Node, flow
 from littlebro.dashboard.numbers import change, compact, duration, exact, percent
 
+ROOT = Path(littlebro.__file__).parent
 numbers = st.none() | st.integers(-(10**9), 10**12) | st.floats(-1e12, 1e12, allow_nan=False)
 
 
@@ -126,3 +129,14 @@ def test_changes_say_where_they_come_from() -> None:
     assert said(0, 0) == said(3, 3) == ("0%", "same")
     assert said(-1, -2) == ("50%", "up")
     assert said(None, 1) is said(1, None) is None
+
+
+def test_both_dark_palettes_are_one() -> None:
+    """What a system that is dark asks for is what the admin's own switch asks for."""
+    sheet = (ROOT / "static/littlebro/dashboard.css").read_text()
+    palettes = [
+        re.findall(r"(--lb-d-[\w-]+): ([^;]+);", block)
+        for block in re.findall(r":root:(?:not|is)\([^)]*\) \{([^}]*)\}", sheet)
+    ]
+    assert len(palettes) == 2
+    assert palettes[0] == palettes[1] != []
