@@ -48,20 +48,43 @@ def moments(centre: datetime) -> st.SearchStrategy[datetime]:
     )
 
 
+def crowded(centre: datetime) -> st.SearchStrategy[datetime]:
+    """Return moments within two hours of `centre`, whole half hours: gaps and windows are met to the microsecond."""
+    return st.builds(
+        lambda halves, micro: centre + timedelta(minutes=30 * halves, microseconds=micro),
+        st.integers(-2, 3),
+        st.sampled_from([0, 0, 0, 0, 0, 1]),
+    )
+
+
 def events(centre: datetime, most: int = 25) -> st.SearchStrategy[list[Event]]:
-    """Return logs of up to `most` events in the order of storing, which is not that of time."""
-    one = st.fixed_dictionaries(
+    """Return logs of up to `most` events in the order of storing, which is not that of time.
+
+    Some are spread over weeks and people; some are the crowded hours of one or two.
+    """
+    spread = _one(moments(centre), [None, None, *USERS], [None, *DEVICES])
+    dense = _one(crowded(centre), ["1", "1", "1", "2"], [None])
+    return st.builds(
+        _logged,
+        st.one_of(st.lists(spread, max_size=most), st.lists(dense, min_size=most // 4, max_size=most // 2)),
+        st.randoms(use_true_random=False),
+    )
+
+
+def _one(
+    times: st.SearchStrategy[datetime], users: list[str | None], devices: list[str | None]
+) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries(
         {
             "name": st.sampled_from(NAMES),
-            "timestamp": moments(centre),
+            "timestamp": times,
             "params": st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=3),
             "context": st.dictionaries(st.sampled_from(KEYS[:2]), VALUES, max_size=1),
-            "user_id": st.sampled_from([None, None, *USERS]),
-            "anonymous_id": st.sampled_from([None, *DEVICES]),
+            "user_id": st.sampled_from(users),
+            "anonymous_id": st.sampled_from(devices),
             "collection": st.sampled_from(["littlebro"] * 5 + ["audit"]),
         }
     )
-    return st.builds(_logged, st.lists(one, max_size=most), st.randoms(use_true_random=False))
 
 
 def _logged(given: list[dict[str, Any]], random: Any) -> list[Event]:
