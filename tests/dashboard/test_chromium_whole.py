@@ -206,8 +206,7 @@ def test_every_page_in_unfold(chromium: Chromium, unfold: str, scheme: str) -> N
                 if "never" in address:
                     complaints.heard = [text for text in complaints.heard if "400" not in text]
                 assert complaints.heard == [], address
-                if width == 1440:
-                    assert serious(page) == [], address
+                assert serious(page) == [], address
         dark = page.evaluate("document.documentElement.classList.contains('dark')")
         assert dark is (scheme == "dark")
 
