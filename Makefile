@@ -22,7 +22,7 @@ pip = $(python) -m pip install --quiet --disable-pip-version-check
 manage = $(python) tests/manage.py
 cover = $(if $(strip $(ARGS)),,--cov --cov-fail-under=95)
 
-.PHONY: help demo test faults oldest lint format docs bench changelog clean
+.PHONY: help demo test faults oldest lint format docs screenshots bench changelog clean
 .DEFAULT_GOAL := help
 comma := ,
 
@@ -35,6 +35,7 @@ help:
 	@echo 'make lint    every gate: style, types, layers, migrations, settings, changelog, documentation'
 	@echo 'make format  let ruff put the code into shape'
 	@echo 'make docs    the documentation, into docs/_build/html'
+	@echo 'make screenshots  the pictures of the dashboard in docs/screenshots, with a Chromium that is installed'
 	@echo 'make bench   the benchmarks'
 	@echo 'make clean   remove what all this has made'
 
@@ -84,6 +85,9 @@ format: $(VENV)/.lint
 
 docs: $(VENV)/.lint
 	$(VENV)/bin/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+screenshots: $(VENV)/.test
+	$(python) -m tests.dashboard.screenshots
 
 bench: $(VENV)/.bench
 	$(python) tests/services.py run --only postgresql --only redis --only rabbitmq --only mongodb -- \
