@@ -20,13 +20,24 @@ import msgspec
 from littlebro.analysis.question import Compare, Interval, Span, check_choice
 from littlebro.exceptions import InvalidQuery
 
-__all__ = ["INTERVALS", "MAX_BUCKETS", "Bucket", "back", "bounds", "buckets", "compared", "first_moment"]
+__all__ = [
+    "INTERVALS",
+    "MAX_BUCKETS",
+    "Bucket",
+    "back",
+    "bounds",
+    "buckets",
+    "compared",
+    "first_moment",
+    "reach",
+]
 
 INTERVALS = ("hour", "day", "week", "month")
 MAX_BUCKETS = 10_000
 _HOUR = timedelta(hours=1)
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
+_SHIFT = 2 * _DAY  # more than any clock is put back
 
 
 class Bucket(msgspec.Struct, frozen=True):
@@ -124,6 +135,15 @@ def compared(span: Span, compare: Compare) -> Span:
     except OverflowError as error:
         raise InvalidQuery("The range to compare with lies before the year 1.") from error
     return Span(first, max(last, first), span.zone, span.now)
+
+
+def reach(span: Span, other: Span | None, wall: timedelta = timedelta(0)) -> tuple[datetime | None, datetime]:
+    """Return from when to when events matter: in both spans, and so much local time earlier; None is from ever."""
+    start = span.start if other is None else min(span.start, other.start)
+    try:
+        return start - wall - (_SHIFT if wall else timedelta(0)), span.end
+    except OverflowError:
+        return None, span.end
 
 
 def _edges(start: datetime, interval: Interval, tz: tzinfo) -> Iterator[datetime]:

@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Any, Final
 
 from littlebro.analysis.question import Path, Person, Step, microseconds
@@ -98,9 +99,16 @@ def key_sql(path: Path, made: Parameters, *, table: str = "") -> str:
     return one_key(path, raw_key(path, made, table=table))
 
 
-def raw_key(path: Path, made: Parameters, *, table: str = "") -> str:
-    """Return the text of a value, cheaper than `key_sql`: groups of it become those by `one_key`."""
+def raw_key(
+    path: Path, made: Parameters, *, table: str = "", columns: Mapping[Path, str] = MappingProxyType({})
+) -> str:
+    """Return the text of a value, cheaper than `key_sql`: groups of it become those by `one_key`.
+
+    `columns` are the reader's.
+    """
     dot = f"{table}." if table else ""
+    if path in columns:
+        return dot + columns[path]
     return dot + path[0] if len(path) == 1 else f"CAST({_Place.of(path, made, dot).json} AS VARCHAR)"
 
 
@@ -124,12 +132,13 @@ def key_of(path: Path, text: str | None) -> Key:
     return Key("value", text if len(path) == 1 else json.loads(text))
 
 
-def number_sql(path: Path, made: Parameters, *, table: str = "") -> str:
+def number_sql(path: Path, made: Parameters, columns: Mapping[Path, str] = MappingProxyType({})) -> str:
     """Return the number at `path` as DOUBLE; NULL for everything that is no JSON number, text such as ``"7"`` too."""
-    dot = f"{table}." if table else ""
     if len(path) == 1:
         return "CAST(NULL AS DOUBLE)"
-    return _Place.of(path, made, dot).number
+    if path in columns:
+        return f"try_cast({columns[path]} AS DOUBLE)"
+    return _Place.of(path, made, "").number
 
 
 class _Place:

@@ -3,8 +3,8 @@
 In: a question and a range. Out: common table expressions, each with its names said here. A series is a number: 0 and
 up are the top values in order, `limit` is "other", -1 is "none".
 
-People are counted exactly and in one pass: events are first grouped to one row a person and 64 buckets, in which a
-bit stands for each bucket; links are followed on those few rows instead of on all events.
+People are counted exactly: events are first grouped to one row a person and 64 buckets, in which a bit stands for
+each bucket; links are followed on those few rows instead of on all events.
 """
 
 # ruff: noqa: S608 - names and numbers of our own; values are parameters
@@ -32,6 +32,9 @@ __all__ = [
     "Question",
     "Rows",
     "bits_sql",
+    "counts_sql",
+    "events_sql",
+    "followed",
     "index_sql",
     "keys_sql",
     "order",
@@ -79,11 +82,13 @@ class Question(msgspec.Struct, frozen=True):
 class Rows(msgspec.Struct, frozen=True):
     """``FROM … WHERE …`` of one range, and expressions for its columns; `made` holds the parameters.
 
-    Events are grouped by the `raw` text of the value, as ``k``, and only such groups by its `key`.
+    Events are grouped by the `raw` text of the value, as ``k``, and only such groups by its `key`. A `quick` one is
+    a column, so that reading it twice is cheaper than to group by value and person.
     """
 
     source: str
     raw: str
+    quick: bool
     key: str
     who: str
     links: str
@@ -121,23 +126,61 @@ def question(
     )
 
 
-def rows(asked: Question, start: datetime, end: datetime) -> Rows:
+def followed(person: Person | None) -> tuple[str, str, str, str]:
+    """Return how people are told apart: a relation, its column, a join of ``g(who)``, the person there.
+
+    Links are followed after grouping, except where it is about one `person`, whose events they are needed to find.
+    """
+    if person is not None:
+        return "people", "person", "", "g.who"
+    return "events", "who", "LEFT JOIN links l ON l.anon = g.who", "coalesce(l.person, g.who)"
+
+
+def rows(asked: Question, reader: Reader, start: datetime, end: datetime) -> Rows:
     """Return the events of a question in a range."""
     made = Parameters("k")
-    relation = "events" if asked.person is None else "people"
+    relation, who, links, person = followed(asked.person)
     limited = msgspec.structs.replace(asked.query, start=start, end=end)
     sql, values = where(limited, asked.person, prefix="q")
     made.values.update(values)
     return Rows(
         source=f"FROM {relation} WHERE {sql}",
-        raw="''" if asked.by is None else raw_key(asked.by, made),
+        raw="''" if asked.by is None else raw_key(asked.by, made, columns=reader.columns),
+        quick=asked.by is None or len(asked.by) == 1 or asked.by in reader.columns,
         key="k" if asked.by is None else one_key(asked.by, "k"),
-        who="who" if asked.person is None else "person",
-        links="LEFT JOIN links l ON l.anon = g.who" if asked.person is None else "",
-        person="coalesce(l.person, g.who)" if asked.person is None else "g.who",
-        number="NULL" if asked.value is None else number_sql(asked.value, made),
+        who=who,
+        links=links,
+        person=person,
+        number="NULL" if asked.value is None else number_sql(asked.value, made, reader.columns),
         made=made,
     )
+
+
+def events_sql(
+    asked: Question, selected: Rows, given: Sequence[str] | None, *, part: str = "0", mask: str = "0"
+) -> tuple[str, dict[str, Any]]:
+    """Return the expressions ``keys``, as `keys_sql` says, and ``seen(s, who, c, m, n)``, with what they are made of.
+
+    A row of ``seen`` stands for `n` events of a series and a person, with the `part` that they are in and their bits
+    of `mask` in ``m``.
+    """
+    if selected.quick:
+        each = f"SELECT {selected.raw} AS k, {selected.who} AS who, {part} AS c, {mask} AS m, 1 AS n {selected.source}"
+        kept = "NOT MATERIALIZED"
+    else:
+        each = (
+            f"SELECT {selected.raw} AS k, {selected.who} AS who, {part} AS c, bit_or({mask}) AS m, count(*) AS n"
+            f" {selected.source} GROUP BY ALL"
+        )
+        kept = "MATERIALIZED"
+    keys, values = keys_sql(asked, selected, given)
+    return (
+        f"e AS {kept} ({each}), r AS MATERIALIZED (SELECT k, sum(n) AS n FROM e GROUP BY k), {keys},"
+        f" seen AS NOT MATERIALIZED (SELECT {'0 AS s, e.* FROM e' if asked.by is None else _JOINED})"
+    ), values
+
+
+_JOINED: Final = "s, e.* FROM e JOIN keys ON keys.k IS NOT DISTINCT FROM e.k"
 
 
 def keys_sql(asked: Question, selected: Rows, given: Sequence[str] | None) -> tuple[str, dict[str, Any]]:
@@ -215,9 +258,16 @@ def _halved(column: str, runs: Sequence[tuple[int, int, int]]) -> str:
     )
 
 
-def bits_sql(index: str) -> tuple[str, str]:
-    """Return the chunk of 64 that an index is in, and the bit that stands for it there."""
-    return f"{index} // {BITS}", f"bit_or(1::UBIGINT << CAST(({index}) % {BITS} AS UBIGINT))"
+def bits_sql(index: str, count: int) -> tuple[str, str]:
+    """Return which 64 of `count` an index is among, and the bit that stands for it there."""
+    if count <= BITS:
+        return "0", f"(1::UBIGINT << CAST({index} AS UBIGINT))"
+    return f"({index}) // {BITS}", f"(1::UBIGINT << CAST(({index}) % {BITS} AS UBIGINT))"
+
+
+def counts_sql(mask: str, count: int) -> str:
+    """Return a list of how many rows have each bit, of so many that there are."""
+    return f"[{', '.join(f'sum(({mask} >> {bit}) & 1)' for bit in range(min(count, BITS)))}]"
 
 
 def order(asked: Question, tops: Sequence[str], present: set[int]) -> list[tuple[int, Key]]:

@@ -9,7 +9,7 @@ lake, where there is one, and the tail. A lake that is damaged or behind is seen
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -20,8 +20,10 @@ from django.utils import timezone
 
 from littlebro import conf
 from littlebro.analysis.engine import Session, engine
+from littlebro.analysis.lake.frequent import expression, is_plain
 from littlebro.analysis.lake.manifest import Lake, Manifest, lake_of, store_of
 from littlebro.analysis.lake.sync import sync
+from littlebro.analysis.question import Path
 from littlebro.analysis.rows import COLUMNS
 from littlebro.analysis.tail import Tail, tail_of
 from littlebro.events.event import utc
@@ -50,6 +52,8 @@ class Reader(msgspec.Struct, frozen=True):
     - ``links``: anonymous_id, anon, user_id, person: for each anonymous id ever seen with a user, in any
       collection, the first such user by (ts, id, collection);
     - ``people``: `events` with ``person``, the key after links were followed; NULL where an event has no id.
+
+    `columns` are columns of ``events`` and ``people`` with the JSON text at some paths, quicker than to look it up.
     """
 
     alias: str
@@ -57,6 +61,7 @@ class Reader(msgspec.Struct, frozen=True):
     version: str
     collections: tuple[str, ...]
     session: Session
+    columns: Mapping[Path, str] = msgspec.field(default_factory=dict)
 
     def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """Run one statement of our own with ``$name`` parameters; see `Session.rows`."""
@@ -70,12 +75,13 @@ def open_reader(
     collections: tuple[str, ...] | None = None,
     start: datetime | None = None,
     end: datetime | None = None,
+    paths: Iterable[Path | None] = (),
 ) -> Iterator[Reader]:
     """Give a reader on `collections` of the alias's store; None means the alias's own.
 
     `start` and `end` (aware, half-open) save time where a report needs no events outside of them: ``events`` and
     ``people`` may then lack some of those, and hold others, so that the report filters all the same. ``links`` are
-    those of the whole lifetime in any case.
+    those of the whole lifetime in any case. `paths` are those at which a report looks at all events.
 
     Raises `ImproperlyConfigured` without DuckDB, `InvalidQuery` for what can be no collection,
     `UnsupportedOperation` for a backend that cannot be read.
@@ -85,11 +91,23 @@ def open_reader(
         if not isinstance(name, str) or not conf.COLLECTION.fullmatch(name):
             raise InvalidQuery(f"A collection is 1-64 of A-Z a-z 0-9 _ -, not {name!r:.80}.")
     with engine.session(conf.setting("LITTLEBRO_ANALYSIS_SECONDS")) as session:
-        yield _open(session, alias, wanted, (start, end))
+        yield _open(session, alias, wanted, (start, end), _columns(paths))
+
+
+def _columns(paths: Iterable[Path | None]) -> dict[Path, str]:
+    """Return the columns of those paths that can have one."""
+    able = dict.fromkeys(
+        path for path in paths if path is not None and len(path) == 2 and is_plain("/".join(path))
+    )
+    return {path: f"key_{number}" for number, path in enumerate(able)}
 
 
 def _open(
-    session: Session, alias: str, collections: tuple[str, ...], span: tuple[datetime | None, datetime | None]
+    session: Session,
+    alias: str,
+    collections: tuple[str, ...],
+    span: tuple[datetime | None, datetime | None],
+    keys: Mapping[Path, str],
 ) -> Reader:
     lake, backend = lake_of(alias), backends[alias]
     limit = int(conf.setting("LITTLEBRO_ANALYSIS_TAIL_EVENTS"))
@@ -110,8 +128,8 @@ def _open(
                 done = tail.refresh(session, backend, limit if lake else limit * _WITHOUT_LAKE)
             if done:
                 session.rows("BEGIN TRANSACTION")
-                _make_views(session, collections, tail, span)
-                return Reader(alias, as_of, f"{tail.state}/{tail.version}", collections, session)
+                _make_views(session, collections, tail, span, ["/".join(path) for path in keys])
+                return Reader(alias, as_of, f"{tail.state}/{tail.version}", collections, session, keys)
         if lake is None:
             raise ImproperlyConfigured(
                 f"LITTLEBRO_LAKE is not set, and the store of {alias!r} has more than {limit * _WITHOUT_LAKE:,} events"
@@ -150,13 +168,14 @@ def _make_views(
     collections: tuple[str, ...],
     tail: Tail,
     span: tuple[datetime | None, datetime | None],
+    keys: Sequence[str],
 ) -> None:
     listed = ", ".join(f"'{name}'" for name in collections)  # a collection holds no quote
     chosen = f"collection IN ({listed})" if listed else "false"
-    columns = ", ".join(COLUMNS)
+    columns = ", ".join([*COLUMNS, *(f"{expression(key)} AS key_{n}" for n, key in enumerate(keys))])
     events = f"SELECT {columns} FROM {tail.table} WHERE {chosen}"
-    if (lake_events := tail.lake_events(collections, *span)) is not None:  # a file holds one collection
-        events = f"SELECT {columns} FROM {lake_events} UNION ALL {events}"
+    if (lake_events := tail.lake_events(collections, *span, keys)) is not None:  # a file holds one collection
+        events = f"FROM {lake_events} UNION ALL {events}"
     session.rows(f"CREATE TEMP VIEW events AS {events}")
     links = f"SELECT {_LINKS} FROM {tail.links}"
     if (lake_links := tail.lake_links()) is not None:

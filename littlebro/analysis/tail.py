@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Final
@@ -19,7 +19,7 @@ from typing import Final
 from littlebro.analysis.engine import Session
 from littlebro.analysis.lake.intake import stage_events
 from littlebro.analysis.lake.manifest import Lake, Manifest
-from littlebro.analysis.lake.write import links_of, read_files
+from littlebro.analysis.lake.write import links_of, read_files, read_with
 from littlebro.analysis.rows import DAY, first_users, microseconds
 from littlebro.events.event import Event
 from littlebro.events.query import EventQuery
@@ -173,11 +173,16 @@ class Tail:
             session.rows(f"DELETE FROM arrived WHERE (collection, id) IN ({known})")
 
     def lake_events(
-        self, collections: tuple[str, ...], start: datetime | None, end: datetime | None
+        self,
+        collections: tuple[str, ...],
+        start: datetime | None,
+        end: datetime | None,
+        keys: Sequence[str] = (),
     ) -> str | None:
         """Return SQL of a relation with the lake's events of `collections`, None where there are none.
 
-        Files that hold nothing from `start` on, or nothing before `end`, are left out.
+        Files that hold nothing from `start` on, or nothing before `end`, are left out. What stands at each of `keys`
+        comes with them, as `read_with` gives it.
         """
         if self._manifest is None or self._lake is None:
             return None
@@ -188,7 +193,7 @@ class Tail:
             and (start is None or file.end >= microseconds(start))
             and (end is None or file.start < microseconds(end))
         ]
-        return read_files(self._lake, files) if files else None
+        return read_with(self._lake, files, keys) if files else None
 
     def lake_links(self) -> str | None:
         """Return SQL of a relation with the links of the lake, None where there are none."""

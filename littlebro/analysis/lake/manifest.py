@@ -50,7 +50,11 @@ class Links(msgspec.Struct, frozen=True):
 
 
 class File(msgspec.Struct, frozen=True):
-    """A file of events: one collection, one UTC day (counted from 1970-01-01), sorted by name and then time."""
+    """A file of events: one collection, one UTC day (counted from 1970-01-01), sorted by name and then time.
+
+    `keys` are all that its parameters and contexts have, such as ``params/plan``, or None where that is not known;
+    `own` those that have a column.
+    """
 
     name: str
     collection: str
@@ -60,6 +64,8 @@ class File(msgspec.Struct, frozen=True):
     crc: int
     start: int
     end: int
+    keys: tuple[str, ...] | None = None
+    own: tuple[str, ...] = ()
 
 
 class Removed(msgspec.Struct, frozen=True):

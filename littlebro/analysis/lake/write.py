@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from littlebro.analysis.engine import Session
+from littlebro.analysis.lake.frequent import column, expression, keys_in, standing
 from littlebro.analysis.lake.manifest import File, Lake, Links, Manifest
 from littlebro.analysis.rows import COLUMNS, DAY, first_users
 
@@ -24,12 +25,12 @@ __all__ = [
     "links_of",
     "merge_links",
     "read_files",
+    "read_with",
     "rewrite",
     "write_links",
     "write_table",
 ]
 
-_COLUMNS: Final = ", ".join(COLUMNS)
 _PARQUET: Final = "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880"
 # Files of one collection and day above which the smaller ones are made one; a day that is over is tidied sooner.
 _MOST_FILES: Final = 6
@@ -39,8 +40,21 @@ _SEALERS: Final = 2
 
 
 def read_files(lake: Lake, files: Iterable[File]) -> str:
-    """Return SQL of a relation with the rows of `files`, at least one."""
+    """Return SQL of a relation with the rows of `files`, at least one; of its columns, `COLUMNS` are in each."""
     return _read(lake, (file.name for file in files))
+
+
+def read_with(lake: Lake, files: Iterable[File], keys: Sequence[str]) -> str:
+    """Return SQL of a relation with the rows of `files` and ``key_0``, ``key_1``, … for what stands at plain keys."""
+    alike: defaultdict[str, list[File]] = defaultdict(list)
+    for file in files:
+        alike["".join(f", {standing(file, key)} AS key_{n}" for n, key in enumerate(keys))].append(file)
+    columns = ", ".join(COLUMNS)
+    return "({})".format(
+        " UNION ALL ".join(
+            f"SELECT {columns}{more} FROM {read_files(lake, same)}" for more, same in alike.items()
+        )
+    )
 
 
 def read_links(lake: Lake, links: Iterable[Links]) -> str:
@@ -67,9 +81,10 @@ def write_table(session: Session, lake: Lake, table: str) -> tuple[File, ...]:
         for collection, day, start, end in groups:
             part = f"(FROM {table} WHERE collection = '{collection}' AND {DAY} = {day})"
             source = table if len(groups) == 1 else part
-            path, rows = _write(session, lake, source)
+            keys, own = keys_in(session, source)
+            path, rows = _write(session, lake, source, own)
             sealed = pool.submit(lake.seal, path)
-            files.append((File(path.name, collection, day, rows, 0, 0, start, end), sealed))
+            files.append((File(path.name, collection, day, rows, 0, 0, start, end, keys, own), sealed))
         done = tuple(
             msgspec.structs.replace(file, bytes=sealed.result()[0], crc=sealed.result()[1])
             for file, sealed in files
@@ -85,18 +100,20 @@ def rewrite(session: Session, lake: Lake, file: File, keep: str) -> File | None:
 
 def _write_file(session: Session, lake: Lake, like: File, source: str) -> File | None:
     """Write a relation of events of one collection and day; None where it is empty."""
-    span = session.rows(f"SELECT min(ts), max(ts) FROM {source}")[0]
-    if span[0] is None:
+    start, end = session.rows(f"SELECT min(ts), max(ts) FROM {source}")[0]
+    if start is None:
         return None
-    path, rows = _write(session, lake, source)
+    keys, own = keys_in(session, source)
+    path, rows = _write(session, lake, source, own)
     size, crc = lake.seal(path)
-    return File(path.name, like.collection, like.day, rows, size, crc, *span)
+    return File(path.name, like.collection, like.day, rows, size, crc, start, end, keys, own)
 
 
-def _write(session: Session, lake: Lake, source: str) -> tuple[Path, int]:
+def _write(session: Session, lake: Lake, source: str, own: Sequence[str]) -> tuple[Path, int]:
     path = lake.new()
+    columns = ", ".join([*COLUMNS, *(f"{expression(key)} AS {column(key)}" for key in own)])
     rows = session.rows(
-        f"COPY (SELECT {_COLUMNS} FROM {source} ORDER BY name, ts, id) TO {_quoted(str(path))} ({_PARQUET})"
+        f"COPY (SELECT {columns} FROM {source} ORDER BY name, ts, id) TO {_quoted(str(path))} ({_PARQUET})"
     )
     return path, int(rows[0][0])
 

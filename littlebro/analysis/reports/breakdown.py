@@ -25,7 +25,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from littlebro.analysis.cache import answered
-from littlebro.analysis.calendar import compared
+from littlebro.analysis.calendar import compared, reach
 from littlebro.analysis.grouping import (
     BITS,
     NUMERIC,
@@ -33,7 +33,8 @@ from littlebro.analysis.grouping import (
     Question,
     Rows,
     bits_sql,
-    keys_sql,
+    counts_sql,
+    events_sql,
     order,
     question,
     rows,
@@ -131,7 +132,10 @@ def breakdown(
     span = span_of(query, tz, now)
     asked = question(query, person, by, limit, measure, ROW_MEASURES, value)
     other = None if compare is None else compared(span, compare)
-    with open_reader(alias, collections=query.collections or None) as reader:
+    start, end = reach(span, other)
+    with open_reader(
+        alias, collections=query.collections or None, start=start, end=end, paths=(asked.by, asked.value)
+    ) as reader:
         return answered(
             reader, span, ("breakdown", asked, compare), lambda: _answer(reader, asked, measure, span, other)
         )
@@ -175,26 +179,22 @@ def _answer(
 
 
 def _found(reader: Reader, asked: Question, span: Span, tops: list[str] | None) -> _Found:
-    selected = rows(asked, span.start, span.end)
-    keys, given = keys_sql(asked, selected, tops)
+    selected = rows(asked, reader, span.start, span.end)
+    events, given = events_sql(asked, selected, tops)
     # Who has which values: a row a person and 64 series, with a bit for each.
-    chunk, bits = bits_sql("(s + 1)")
-    sums = ", ".join(f"sum((m >> {bit}) & 1)" for bit in range(BITS))
+    count = asked.series + 2
+    part, mask = bits_sql("(s + 1)", count)
+    people = "count(*)" if count <= BITS else "count(DISTINCT p)"
     sql = (
-        f"WITH r AS MATERIALIZED (SELECT {selected.raw} AS k, {selected.who} AS who, count(*) AS n"
-        f" {selected.source} GROUP BY ALL), {keys},"
-        f" g AS (SELECT {chunk} AS c, who, {bits} AS m FROM r JOIN keys ON keys.k IS NOT DISTINCT FROM r.k"
-        " WHERE who IS NOT NULL GROUP BY ALL),"
+        f"WITH {events},"
+        f" g AS (SELECT {part} AS c, who, bit_or({mask}) AS m FROM seen WHERE who IS NOT NULL GROUP BY ALL),"
         f" p AS MATERIALIZED (SELECT c, {selected.person} AS p, bit_or(m) AS m FROM g {selected.links} GROUP BY ALL)"
         " SELECT 0 AS what, s, max(text) AS text, [sum(n)] AS numbers FROM keys GROUP BY s"
-        f" UNION ALL SELECT 1, c, NULL, [{sums}] FROM p GROUP BY c"
-        " UNION ALL SELECT 2, NULL, NULL, [count(DISTINCT p)] FROM p"
+        f" UNION ALL SELECT 1, c, NULL, {counts_sql('m', count)} FROM p GROUP BY c"
+        f" UNION ALL SELECT 2, NULL, NULL, [{people}] FROM p"
     )
     if asked.measure == "events_per_person":
-        sql += (
-            " UNION ALL SELECT 3, s, NULL, [sum(r.n)] FROM r JOIN keys ON keys.k IS NOT DISTINCT FROM r.k"
-            " WHERE who IS NOT NULL GROUP BY s"
-        )
+        sql += " UNION ALL SELECT 3, s, NULL, [sum(n)] FROM seen WHERE who IS NOT NULL GROUP BY s"
     found = _Found(list(tops or ()))
     known: dict[int | None, int] = {}
     texts: dict[int, str] = {}

@@ -22,6 +22,8 @@ last step has no links). People need not, since one person has several sessions.
 most sessions (ties: by name) are nodes of their own, the others together are one, of kind "other".
 """
 
+# ruff: noqa: S608 - names and numbers of our own; values are parameters
+
 from __future__ import annotations
 
 from collections import defaultdict
@@ -32,6 +34,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from littlebro.analysis import filters
+from littlebro.analysis.cache import answered
 from littlebro.analysis.question import Person, Span, check_limit, microseconds, span_of
 from littlebro.analysis.reader import Reader, open_reader
 from littlebro.analysis.reports.twins import twin
@@ -41,11 +44,26 @@ from littlebro.exceptions import InvalidQuery
 
 __all__ = ["PathLink", "PathNode", "Paths", "apaths", "paths"]
 
+Direction = Literal["forward", "backward"]
+
 _MOST_STEPS: Final = 20
 _MOST_NODES: Final = 100
 _MICROSECOND: Final = timedelta(microseconds=1)
 _OTHER: Final = 0  # names are numbered from 1
 _END: Final = 255  # no slot
+_FEW: Final = 32_000  # names whose codes fit into two bytes
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    """What is asked of the range."""
+
+    query: EventQuery
+    person: Person | None
+    direction: Direction
+    anchor: str | None
+    steps: int
+    limit: int
+    gap: timedelta
 
 
 class PathNode(msgspec.Struct, frozen=True):
@@ -75,7 +93,7 @@ class Paths(Result, frozen=True, kw_only=True):
     start: datetime
     end: datetime
     tz: str
-    direction: Literal["forward", "backward"]
+    direction: Direction
     anchor: str | None
     steps: int
     gap: timedelta
@@ -122,73 +140,87 @@ def paths(
         raise InvalidQuery("Paths lead forward from start or backward to end, not both.")
     if not isinstance(gap, timedelta) or gap <= timedelta(0):
         raise InvalidQuery("gap is a timedelta of more than nothing.")
-    anchor = end if start is None else start
-    with open_reader(alias, collections=query.collections) as reader:
-        names = _number_names(reader, query)
-        source = _collapse(reader, query, span, person, gap // _MICROSECOND)
-        number = None if anchor is None else names.get(anchor, -1)
-        reader.rows(f"CREATE TEMP TABLE walks AS {_walks(source, number, steps, backward=end is not None)}")
-        people, sessions = reader.rows("SELECT count(DISTINCT person), count(*) FROM walks")[0]
-        nodes, links = _counted(reader, {n: name for name, n in names.items()}, steps, limit)
-        return Paths(
-            as_of=reader.as_of,
-            start=span.start,
-            end=span.end,
-            tz=span.tz,
-            direction="forward" if end is None else "backward",
-            anchor=anchor,
-            steps=steps,
-            gap=gap,
-            people=people,
-            sessions=sessions,
-            nodes=nodes,
-            links=links,
-        )
+    direction: Direction = "forward" if end is None else "backward"
+    asked = _Asked(query, person, direction, end if start is None else start, steps, limit, gap)
+    with open_reader(alias, collections=query.collections, start=span.start, end=span.end) as reader:
+        return answered(reader, span, ("paths", asked), lambda: _answer(reader, asked, span))
 
 
 apaths = twin(paths)
+
+
+def _answer(reader: Reader, asked: _Asked, span: Span) -> Paths:
+    names = _number_names(reader, asked.query)
+    source = _collapse(reader, asked, span, "USMALLINT" if len(names) <= _FEW else "UINTEGER")
+    anchor = None if asked.anchor is None else names.get(asked.anchor, -1)
+    walks = _walks(source, anchor, asked.steps, backward=asked.direction == "backward")
+    reader.rows(f"CREATE TEMP TABLE walks AS {walks}")
+    people, sessions = reader.rows("SELECT count(DISTINCT person), count(*) FROM walks")[0]
+    nodes, links = _counted(reader, {n: name for name, n in names.items()}, asked.steps, asked.limit)
+    return Paths(
+        as_of=reader.as_of,
+        start=span.start,
+        end=span.end,
+        tz=span.tz,
+        direction=asked.direction,
+        anchor=asked.anchor,
+        steps=asked.steps,
+        gap=asked.gap,
+        people=people,
+        sessions=sessions,
+        nodes=nodes,
+        links=links,
+    )
 
 
 def _number_names(reader: Reader, query: EventQuery) -> dict[str, int]:
     """Make the table ``names`` (name, n from 1) and return it: numbers sort and move quicker than text."""
     where, parameters = filters.where(EventQuery(names=query.names, start=query.start, end=query.end))
     reader.rows(
-        "CREATE TEMP TABLE names AS SELECT name, CAST(row_number() OVER () AS UINTEGER) AS n"  # noqa: S608 - ours; values are parameters
+        "CREATE TEMP TABLE names AS SELECT name, CAST(row_number() OVER () AS UINTEGER) AS n"
         f" FROM (SELECT DISTINCT name FROM events WHERE {where})",
         parameters,
     )
     return dict(reader.rows("SELECT name, n FROM names"))
 
 
-def _collapse(reader: Reader, query: EventQuery, span: Span, person: Person | None, gap: int) -> str:
+def _collapse(reader: Reader, asked: _Asked, span: Span, kind: str) -> str:
     """Return the SQL of events without repeats: person, place (their order), code.
 
     A code is twice a name's number, and one more for the first event of a session. Ids are long, and decide only
     between events of one moment: nearly everybody is put in order by time alone, and those for whom that
-    leaves a choice once more, whole.
+    leaves a choice once more, whole. Codes are of the type `kind`.
     """
-    test, parameters = filters.where(query, person)
+    test, parameters = filters.where(asked.query, asked.person)
     test = f"person IS NOT NULL AND ts <= {microseconds(span.now)} AND {test}"
-    for table, place, order, only, tied in (
-        ("collapsed", "ts", "ts", "", "coalesce(ts = earlier, FALSE)"),
-        ("ordered", "place", "ts, id, collection", " AND person IN (SELECT person FROM tied)", "FALSE"),
-    ):
-        fresh = f"coalesce(ts - earlier >= {gap}, TRUE)"
-        number = "" if place == "ts" else ", row_number() OVER o AS place"
-        reader.rows(
-            f"CREATE TEMP TABLE {table} AS SELECT person, {place} AS place,"  # noqa: S608 - ours; values are parameters
-            f" CAST(2 * n + CAST({fresh} AS UINTEGER) AS UINTEGER) AS code, {tied} AS tied FROM"
-            f" (SELECT person, ts, n, lag(ts) OVER o AS earlier, lag(n) OVER o AS before{number}"
-            f" FROM (SELECT person, {order}, n FROM people JOIN names USING (name) WHERE {test}{only})"
-            f" WINDOW o AS (PARTITION BY person ORDER BY {order})) WHERE {fresh} OR n <> before OR {tied}",
-            parameters,
-        )
-        if table == "collapsed":
-            reader.rows("CREATE TEMP TABLE tied AS SELECT DISTINCT person FROM collapsed WHERE tied")
-            if not reader.rows("SELECT 1 FROM tied LIMIT 1"):
-                return "SELECT person, place, code FROM collapsed"
+    fresh = f"coalesce(ts - earlier >= {asked.gap // _MICROSECOND}, TRUE)"
+    code = f"CAST(2 * n + CAST({fresh} AS {kind}) AS {kind}) AS code"
+    reader.rows(
+        f"CREATE TEMP TABLE collapsed AS SELECT person, ts AS place, {code}, coalesce(ts = earlier, FALSE) AS tied FROM"
+        f" (SELECT person, ts, n, lag(ts) OVER o AS earlier, lag(n) OVER o AS before"
+        f" FROM (SELECT person, ts, CAST(n AS {kind}) AS n FROM people JOIN names USING (name) WHERE {test})"
+        f" WINDOW o AS (PARTITION BY person ORDER BY ts)) WHERE {fresh} OR n <> before OR ts = earlier",
+        parameters,
+    )
+    reader.rows("CREATE TEMP TABLE tied AS SELECT DISTINCT person FROM collapsed WHERE tied")
+    if not reader.rows("SELECT 1 FROM tied LIMIT 1"):
+        return "SELECT person, place, code FROM collapsed"
+    # Their events are found by the ids they bear, before links are followed on all events.
+    reader.rows(
+        "CREATE TEMP VIEW theirs AS SELECT e.*, coalesce(l.person, e.who) AS person FROM"
+        " (FROM events WHERE who IN (FROM tied UNION ALL SELECT anon FROM links WHERE person IN (FROM tied))) e"
+        " LEFT JOIN links l ON l.anon = e.who"
+    )
+    reader.rows(
+        f"CREATE TEMP TABLE ordered AS SELECT person, place, {code} FROM"
+        f" (SELECT person, ts, n, lag(ts) OVER o AS earlier, lag(n) OVER o AS before, row_number() OVER o AS place"
+        f" FROM (SELECT person, ts, id, collection, CAST(n AS {kind}) AS n FROM theirs JOIN names USING (name)"
+        f" WHERE {test} AND person IN (FROM tied))"
+        f" WINDOW o AS (PARTITION BY person ORDER BY ts, id, collection)) WHERE {fresh} OR n <> before",
+        parameters,
+    )
     return (
-        "SELECT person, place, code FROM collapsed WHERE person NOT IN (SELECT person FROM tied)"
+        "SELECT person, place, code FROM collapsed WHERE person NOT IN (FROM tied)"
         " UNION ALL SELECT person, place, code FROM ordered"
     )
 
@@ -212,7 +244,7 @@ def _walks(source: str, anchor: int | None, steps: int, *, backward: bool) -> st
             f"c0 // 2 = {anchor} QUALIFY row_number() OVER (PARTITION BY person, visit ORDER BY place) = 1"
         )
     return (
-        f"SELECT person, {columns} FROM (SELECT person, code AS c0{moved}{visit} FROM ({source})"  # noqa: S608 - ours
+        f"SELECT person, {columns} FROM (SELECT person, code AS c0{moved}{visit} FROM ({source})"
         f" WINDOW o AS (PARTITION BY person ORDER BY place)) WHERE {chosen}"
     )
 
@@ -225,7 +257,7 @@ def _counted(
     for step in range(steps):
         sources, targets = [_key(names, n) for n in (*tops[step], _OTHER)], tops[step + 1]
         reader.rows(
-            f"CREATE OR REPLACE TEMP TABLE moves AS SELECT person, {_slot(step + 1, tops[step])} AS source,"  # noqa: S608 - ours
+            f"CREATE OR REPLACE TEMP TABLE moves AS SELECT person, {_slot(step + 1, tops[step])} AS source,"
             f" {_slot(step + 2, targets)} AS target FROM walks WHERE n{step + 1} IS NOT NULL"
         )
         sessions: dict[int, dict[int, int]] = defaultdict(dict)
@@ -256,7 +288,7 @@ def _people_sql(slots: int) -> str:
     went = "".join(f", count(*) FILTER (went & (CAST(1 AS {kind}) << {slot}) <> 0)" for slot in range(slots))
     bit = f"CASE WHEN target = {_END} THEN 0 ELSE CAST(1 AS {kind}) << target END"
     return (
-        f"SELECT source, count(*){went}, count(*) FILTER (went <> 0) FROM (SELECT source, person,"  # noqa: S608 - ours
+        f"SELECT source, count(*){went}, count(*) FILTER (went <> 0) FROM (SELECT source, person,"
         f" bit_or({bit}) AS went FROM moves GROUP BY source, person) GROUP BY source"
     )
 
@@ -264,7 +296,7 @@ def _people_sql(slots: int) -> str:
 def _tops(reader: Reader, names: Mapping[int, str], steps: int, limit: int) -> list[list[int]]:
     """Return for each step the numbers of the names that are nodes of their own; for the one beyond, none."""
     parts = [
-        f"SELECT {i} AS step, n{i} AS n, count(*) AS sessions FROM walks WHERE n{i} IS NOT NULL GROUP BY n{i}"  # noqa: S608 - ours
+        f"SELECT {i} AS step, n{i} AS n, count(*) AS sessions FROM walks WHERE n{i} IS NOT NULL GROUP BY n{i}"
         for i in range(1, steps + 1)
     ]
     found: list[list[int]] = [[] for _ in range(steps + 1)]

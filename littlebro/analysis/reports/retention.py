@@ -18,6 +18,8 @@ any later period up to `now`. The range does not bound returns. Periods are the 
 grow. Where nobody is counted in a running cell, or its period has not begun, `people` is None, never 0.
 """
 
+# ruff: noqa: S608 - names and numbers of our own; values are parameters
+
 from __future__ import annotations
 
 from collections import defaultdict
@@ -28,6 +30,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from littlebro.analysis import calendar, filters
+from littlebro.analysis.grouping import BITS, bits_sql, counts_sql, followed, index_sql
 from littlebro.analysis.question import (
     Person,
     Span,
@@ -150,11 +153,6 @@ def _bounds(span: Span, period: Period, periods: int) -> tuple[list[datetime], i
     return calendar.bounds(span.start, end, period, span.zone)[: cohorts + periods], cohorts
 
 
-_NUMBERED: Final = (
-    "(SELECT unnest($bounds::BIGINT[]) AS since, generate_subscripts($bounds::BIGINT[], 1) - 1 AS number)"
-)
-
-
 def _begin(
     reader: Reader,
     query: EventQuery,
@@ -167,16 +165,21 @@ def _begin(
 ) -> dict[int, int]:
     """Make the table ``begun`` (person, cohort), and return the sizes of the cohorts that are not empty."""
     test, parameters = _test(query, start, span, person)
-    moment, group = ("min(ts)", "GROUP BY person") if first_time else ("ts", "")
-    within = f"ts >= {microseconds(span.start)} AND ts < {microseconds(span.end)}"
-    early = "" if first_time else f" AND {within}"
-    reader.rows(
-        f"CREATE TEMP TABLE begun AS WITH found AS (SELECT person, {moment} AS ts FROM people"  # noqa: S608 - ours; values are parameters
-        f" WHERE {test}{early} {group})"
-        f" SELECT DISTINCT person, CAST(number AS INTEGER) AS cohort FROM found ASOF JOIN {_NUMBERED} b"
-        f" ON found.ts >= b.since WHERE {within}",
-        {**parameters, "bounds": [microseconds(bound) for bound in bounds]},
-    )
+    first, last = microseconds(span.start), microseconds(span.end)
+    if first_time:
+        people = _by_person("min", "ts", test, person)
+        begun = (
+            f"SELECT person, CAST({_index('v', bounds)} AS INTEGER) AS cohort FROM ({people})"
+            f" WHERE v >= {first} AND v < {last}"
+        )
+    else:
+        part, mask = bits_sql(_index("ts", bounds), len(bounds))
+        people = _by_person("bit_or", mask, f"{test} AND ts >= {first} AND ts < {last}", person, part)
+        begun = (
+            f"SELECT person, CAST(c * {BITS} + bit AS INTEGER) AS cohort FROM ({people}),"
+            f" (SELECT unnest(range({BITS})) AS bit) WHERE (v >> bit) & 1 = 1"
+        )
+    reader.rows(f"CREATE TEMP TABLE begun AS {begun}", parameters)
     sizes: dict[int, int] = defaultdict(int)
     sizes.update(reader.rows("SELECT cohort, count(*) FROM begun GROUP BY cohort"))
     return sizes
@@ -194,31 +197,54 @@ def _return(
     on_or_after: bool,
 ) -> dict[int, list[int]]:
     """Return for each cohort how many of its people came back in each period after its own (and "after" that)."""
-    test, parameters = _test(query, back, span, person)
     counts: dict[int, list[int]] = defaultdict(lambda: [0] * periods)
     if len(bounds) < 3:
         return counts
-    what = "max(ts) AS ts" if on_or_after else "ts"
-    until = "" if on_or_after else f" AND ts < {microseconds(bounds[-1])}"
+    test, parameters = _test(query, back, span, person)
+    test += f" AND ts >= {microseconds(bounds[1])}"
+    if on_or_after:
+        people = _by_person("max", "ts", test, person)
+        rows = reader.rows(
+            f"SELECT cohort, CAST(least({_index('v', bounds)} - cohort, {periods - 1}) AS INTEGER) AS cell, count(*)"
+            f" FROM begun JOIN ({people}) USING (person) GROUP BY ALL HAVING cell > 0",
+            parameters,
+        )
+        for cohort, cell, n in rows:
+            for earlier in range(1, cell + 1):
+                counts[cohort][earlier] += n
+        return counts
+    part, mask = bits_sql(_index("ts", bounds), len(bounds))
+    people = _by_person("bit_or", mask, f"{test} AND ts < {microseconds(bounds[-1])}", person, part)
     rows = reader.rows(
-        f"WITH found AS (SELECT person, {what} FROM people WHERE {test}"  # noqa: S608 - ours; values are parameters
-        f" AND ts >= {microseconds(bounds[1])}{until} {'GROUP BY person' if on_or_after else ''}),"
-        f" back AS (SELECT DISTINCT person, CAST(number AS INTEGER) AS number FROM found"
-        f" ASOF JOIN {_NUMBERED} b ON found.ts >= b.since)"
-        f" SELECT cohort, least(number - cohort, {periods - 1}) AS cell, count(*) FROM begun JOIN back USING (person)"
-        f" WHERE number > cohort{'' if on_or_after else f' AND number < cohort + {periods}'} GROUP BY ALL",
-        {**parameters, "bounds": [microseconds(bound) for bound in bounds]},
+        f"SELECT cohort, c, {counts_sql('v', len(bounds))} FROM begun JOIN ({people}) USING (person) GROUP BY ALL",
+        parameters,
     )
-    for cohort, cell, people in rows:
-        for n in range(1, cell + 1) if on_or_after else (cell,):
-            counts[cohort][n] += people
+    for cohort, part_of, numbers in rows:
+        for bit, n in enumerate(numbers):
+            cell = part_of * BITS + bit - cohort
+            if 0 < cell < periods:
+                counts[cohort][cell] += n
     return counts
+
+
+def _index(column: str, bounds: Sequence[datetime]) -> str:
+    return index_sql(column, [microseconds(bound) for bound in bounds])
+
+
+def _by_person(function: str, value: str, test: str, person: Person | None, part: str = "0") -> str:
+    """Return the SQL of a relation (person, c, v): an aggregate of events that pass the test, by `part` as ``c``."""
+    relation, who, links, resolved = followed(person)
+    return (
+        f"SELECT {resolved} AS person, c, {function}(v) AS v FROM (SELECT {who} AS who, {part} AS c,"
+        f" {function}({value}) AS v FROM {relation} WHERE {test} GROUP BY ALL) g {links} GROUP BY ALL"
+    )
 
 
 def _test(query: EventQuery, step: Step, span: Span, person: Person | None) -> tuple[str, dict[str, Any]]:
     where, parameters = filters.where(msgspec.structs.replace(query, start=None, end=None), person)
     condition, values = filters.step(step)
-    test = f"person IS NOT NULL AND ts <= {microseconds(span.now)} AND {where} AND {condition}"
+    who = followed(person)[1]
+    test = f"{who} IS NOT NULL AND ts <= {microseconds(span.now)} AND {where} AND {condition}"
     return test, {**parameters, **values}
 
 

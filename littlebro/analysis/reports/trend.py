@@ -44,7 +44,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from littlebro.analysis.cache import answered
-from littlebro.analysis.calendar import INTERVALS, Bucket, back, buckets, compared
+from littlebro.analysis.calendar import INTERVALS, Bucket, back, buckets, compared, reach
 from littlebro.analysis.grouping import (
     BITS,
     NUMERIC,
@@ -52,6 +52,8 @@ from littlebro.analysis.grouping import (
     Question,
     Rows,
     bits_sql,
+    counts_sql,
+    events_sql,
     index_sql,
     keys_sql,
     order,
@@ -169,7 +171,10 @@ def trend(
     check_choice(interval, INTERVALS, "interval")
     asked = question(query, person, by, limit, measure, MEASURES, value)
     other = None if compare is None else compared(span, compare)
-    with open_reader(alias, collections=query.collections or None) as reader:
+    start, end = reach(span, other, _ROLLING.get(measure, timedelta(0)))
+    with open_reader(
+        alias, collections=query.collections or None, start=start, end=end, paths=(asked.by, asked.value)
+    ) as reader:
         return answered(
             reader,
             span,
@@ -226,17 +231,17 @@ def _measured(
         return _Found(tops)
     if asked.measure in _ROLLING:
         return _rolling(reader, asked, span, whole, tops)
-    selected = rows(asked, span.start, span.end)
+    selected = rows(asked, reader, span.start, span.end)
     edges = [microseconds(bucket.start) for bucket in whole] + [microseconds(whole[-1].end)]
     index = index_sql("ts", edges)
     if asked.measure in NUMERIC:
         return _numbers(reader, asked, selected, index, tops)
     if asked.measure == "people":
-        return _people(reader, asked, selected, index, tops)
+        return _people(reader, asked, selected, index, len(whole), tops)
     events = _events(reader, asked, selected, index, tops)
     if asked.measure == "events":
         return events
-    people = _people(reader, asked, selected, index, events.tops)
+    people = _people(reader, asked, selected, index, len(whole), events.tops)
     for series, counts in events.values.items():
         ratios = {i: _ratio(n, people.values[series].get(i)) for i, n in counts.items()}
         people.values[series] = ratios
@@ -266,29 +271,29 @@ def _events(reader: Reader, asked: Question, selected: Rows, index: str, tops: l
     return found
 
 
-def _people(reader: Reader, asked: Question, selected: Rows, index: str, tops: list[str] | None) -> _Found:
-    """Count people: a row a series, person and 64 buckets, with a bit for each bucket."""
-    keys, given = keys_sql(asked, selected, tops)
-    chunk, bits = bits_sql(index)
-    sums = ", ".join(f"sum((m >> {bit}) & 1)" for bit in range(BITS))
+def _people(
+    reader: Reader, asked: Question, selected: Rows, index: str, count: int, tops: list[str] | None
+) -> _Found:
+    """Count people: a row a series, person and 64 buckets, with a bit for each of the `count` buckets."""
+    part, mask = bits_sql(index, count)
+    events, given = events_sql(asked, selected, tops, part=part, mask=mask)
+    people = "count(*)" if count <= BITS else "count(DISTINCT p)"
     sql = (
-        f"WITH r AS MATERIALIZED (SELECT {selected.raw} AS k, {chunk} AS c, {selected.who} AS who, {bits} AS m,"
-        f" count(*) AS n {selected.source} GROUP BY ALL), {keys},"
-        " g AS (SELECT s, c, who, bit_or(m) AS m FROM r JOIN keys ON keys.k IS NOT DISTINCT FROM r.k"
-        " WHERE who IS NOT NULL GROUP BY ALL),"
+        f"WITH {events}, g AS (SELECT s, c, who, bit_or(m) AS m FROM seen WHERE who IS NOT NULL GROUP BY ALL),"
         f" p AS MATERIALIZED (SELECT s, c, {selected.person} AS p, bit_or(m) AS m FROM g {selected.links} GROUP BY ALL)"
-        f" SELECT s, c, NULL AS text, [{sums}] AS counts FROM p GROUP BY s, c"
-        " UNION ALL SELECT s, NULL, NULL, [count(DISTINCT p)] FROM p GROUP BY s"
-        " UNION ALL SELECT s, NULL, max(text), NULL FROM keys GROUP BY s"
+        f" SELECT s, c, NULL AS text, {counts_sql('m', count)} AS counts FROM p GROUP BY s, c"
+        f" UNION ALL SELECT s, NULL, NULL, [{people}] FROM p GROUP BY s"
     )
+    if asked.by is not None:
+        sql += " UNION ALL SELECT s, NULL, max(text), NULL FROM keys GROUP BY s"
     found = _Found(tops)
-    for series, part, text, counts in reader.rows(sql, selected.values(sql, given)):
+    for series, chunk, text, counts in reader.rows(sql, selected.values(sql, given)):
         if counts is None:
             found.saw(series, text)
-        elif part is None:
+        elif chunk is None:
             found.totals[series] = counts[0]
         else:
-            found.values[series].update({part * BITS + bit: n for bit, n in enumerate(counts) if n})
+            found.values[series].update({chunk * BITS + bit: n for bit, n in enumerate(counts) if n})
     return found
 
 
@@ -329,7 +334,7 @@ def _rolling(
     first = [bisect_right(ends, cell) for cell in cells]  # the first window that ends behind the cell's start
     last = [bisect_right(starts, cell) - 1 for cell in cells]  # the last that has begun there
     inside = bisect_left(cells, span.start)
-    selected = rows(asked, cuts[0], span.end)
+    selected = rows(asked, reader, cuts[0], span.end)
     keys, given = keys_sql(asked, selected, tops)
     index = index_sql("ts", [microseconds(cut) for cut in cuts])
     sql = (
