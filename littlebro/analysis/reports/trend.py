@@ -39,7 +39,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta, tzinfo
 from itertools import accumulate
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import msgspec
 
@@ -179,7 +179,7 @@ def trend(
             reader,
             span,
             ("trend", asked, interval, compare),
-            lambda: _answer(reader, asked, interval, measure, span, other),
+            lambda: _answer(reader, asked, interval, span, compare, other),
         )
 
 
@@ -187,8 +187,49 @@ atrend = twin(trend)
 
 
 def _answer(
-    reader: Reader, asked: Question, interval: Interval, measure: Measure, span: Span, other: Span | None
+    reader: Reader,
+    asked: Question,
+    interval: Interval,
+    span: Span,
+    compare: Compare | None,
+    other: Span | None,
 ) -> Trend:
+    if asked.measure != "events_per_person":
+        return _counted(reader, asked, interval, span, other)
+    # Whoever asks for this has often asked for the people before.
+    alike = msgspec.structs.replace(asked, measure="people")
+    people = answered(
+        reader,
+        span,
+        ("trend", alike, interval, compare),
+        lambda: _counted(reader, alike, interval, span, other),
+    )
+    events = _counted(reader, asked, interval, span, other)
+    return msgspec.structs.replace(
+        events,
+        series=_ratios(events.series, people.series),
+        comparison=None if other is None else _ratios(events.comparison or [], people.comparison or []),
+    )
+
+
+def _ratios(events: list[Series], people: list[Series]) -> list[Series]:
+    """Return events through people, series by series; None where there are no people."""
+    return [
+        Series(
+            each.key,
+            [_ratio(n, among) for n, among in zip(each.values, of.values, strict=True)],
+            _ratio(each.total, of.total),
+        )
+        for each, of in zip(events, people, strict=True)
+    ]
+
+
+def _ratio(events: float | None, people: float | None) -> int | float | None:
+    return tidy((events or 0) / people) if people else None
+
+
+def _counted(reader: Reader, asked: Question, interval: Interval, span: Span, other: Span | None) -> Trend:
+    """Return any measure but events per person, for which the events of somebody are counted."""
     whole = buckets(span.start, span.end, interval, span.zone, span.now)
     found = _measured(reader, asked, span, whole, None)
     found_other, whole_other = None, None
@@ -203,7 +244,7 @@ def _answer(
         end=span.end,
         tz=span.tz,
         interval=interval,
-        measure=measure,
+        measure=cast("Measure", asked.measure),
         by=asked.by,
         buckets=whole,
         series=_series(asked, series, found, len(whole)),
@@ -213,7 +254,7 @@ def _answer(
 
 
 def _series(asked: Question, series: list[tuple[int, Key]], found: _Found, count: int) -> list[Series]:
-    empty = 0 if asked.measure not in NUMERIC and asked.measure != "events_per_person" else None
+    empty = None if asked.measure in NUMERIC else 0
     return [
         Series(
             key,
@@ -238,20 +279,7 @@ def _measured(
         return _numbers(reader, asked, selected, index, tops)
     if asked.measure == "people":
         return _people(reader, asked, selected, index, len(whole), tops)
-    events = _events(reader, asked, selected, index, tops)
-    if asked.measure == "events":
-        return events
-    people = _people(reader, asked, selected, index, len(whole), events.tops)
-    for series, counts in events.values.items():
-        ratios = {i: _ratio(n, people.values[series].get(i)) for i, n in counts.items()}
-        people.values[series] = ratios
-        people.totals[series] = _ratio(events.totals[series], people.totals.get(series))
-    people.tops = events.tops
-    return people
-
-
-def _ratio(events: int, people: int | None) -> int | float | None:
-    return tidy(events / people) if people else None
+    return _events(reader, asked, selected, index, tops)
 
 
 def _events(reader: Reader, asked: Question, selected: Rows, index: str, tops: list[str] | None) -> _Found:
