@@ -108,6 +108,20 @@ def test_files_that_differ_are_read_as_one(with_lake: Any) -> None:
     assert breakdown(span, by=("params", "plan"), tz="UTC", now=LATER).rows == found.rows
 
 
+def test_keys_that_differ_in_case(with_lake: Any) -> None:
+    """Only one of them has a column, since the engine would take two for one."""
+    fill(
+        with_lake,
+        [event(params={"Plan": "upper", "plan": "lower"}) for _ in range(5)]
+        + [event(params={"plan": "only"})],
+    )
+    lake.sync()
+    span = EventQuery(start=T0, end=T0 + timedelta(days=1))
+    for key, values in (("Plan", ["upper", None]), ("plan", ["lower", "only"])):
+        rows = breakdown(span, by=("params", key), tz="UTC", now=LATER).rows
+        assert [(row.key.value, row.events) for row in rows] == list(zip(values, [5, 1], strict=True))
+
+
 def answers(query: EventQuery, by: Any, value: Any) -> list[Breakdown | Trend]:
     common: Any = {"tz": "UTC", "now": LATER, "value": value, "limit": 3}
     found: list[Any] = [breakdown(query, by=by, measure=measure, **common) for measure in ("sum", "max")]

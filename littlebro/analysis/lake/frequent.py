@@ -71,11 +71,11 @@ def _deserving(session: Session, source: str, keys: Sequence[str]) -> tuple[str,
         f"SELECT {looks} FROM (SELECT {inner} FROM (SELECT params, context FROM {source}"
         f" USING SAMPLE reservoir({_SAMPLE} ROWS) REPEATABLE (1)))"
     )[0]
-    return tuple(
-        key
-        for key, (length, present, different) in zip(keys, found, strict=True)
-        if present and length <= _LONGEST and (length <= _SHORT or different <= present / 2)
-    )
+    deserving: dict[str, str] = {}  # the engine takes columns for one whose names differ in case alone
+    for key, (length, present, different) in zip(keys, found, strict=True):
+        if present and length <= _LONGEST and (length <= _SHORT or different <= present / 2):
+            deserving.setdefault(key.lower(), key)
+    return tuple(deserving.values())
 
 
 def standing(file: File, key: str) -> str:
