@@ -21,10 +21,10 @@ def is_idle(site: Site) -> bool:
 
 
 def until_idle(site: Site) -> None:
-    """Wait until the worker rests, and still does a moment later: what is on its way to it is in no count."""
+    """Wait until the worker rests, and still does a moment later."""
     for _ in range(2):
         wait_until(lambda: is_idle(site), 60, "an empty queue and a worker at rest")
-        time.sleep(0.5)
+        time.sleep(0.5)  # a message between broker and worker is in nobody's count
 
 
 @needs_data

@@ -122,7 +122,7 @@ def _start(browser: Chromium) -> None:
         ) from error
     except LookupError as error:
         raise NotPresentable(f"{error}: install it, or name its program in that variable") from error
-    except Exception as error:
+    except Exception as error:  # Playwright's own, which cannot be imported where it is missing
         reason = str(error).strip().partition("\n")[0]
         raise NotPresentable(f"Chromium does not start; is it installed? {reason}") from error
 

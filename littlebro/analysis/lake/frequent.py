@@ -46,7 +46,7 @@ def expression(key: str) -> str:
 
 
 def keys_in(session: Session, source: str) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
-    """Return all keys in a relation of events, None where they are too many; and those that deserve a column."""
+    """Return the plain keys in a relation of events, None where all are too many; and those that deserve a column."""
     rows = session.rows(f"SELECT count(*) FROM {source}")[0][0]
     known: list[str] | None = []
     likely: list[str] = []
@@ -56,8 +56,9 @@ def keys_in(session: Session, source: str) -> tuple[tuple[str, ...] | None, tupl
             f" (SELECT json_keys({document}) AS keys, count(*) AS n FROM {source} GROUP BY ALL))"
             f" GROUP BY key ORDER BY n DESC, key LIMIT {_MOST_KEYS + 1}"
         )
-        known = None if known is None or len(found) > _MOST_KEYS else known + [key for key, _ in found]
-        likely += [key for key, n in found[:_MOST_COLUMNS] if n >= _SHARE * rows and is_plain(key)]
+        plain = [(key, n) for key, n in found if is_plain(key)]
+        known = None if known is None or len(found) > _MOST_KEYS else known + [key for key, _ in plain]
+        likely += [key for key, n in plain[:_MOST_COLUMNS] if n >= _SHARE * rows]
     return None if known is None else tuple(known), _deserving(session, source, likely)
 
 

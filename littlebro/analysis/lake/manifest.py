@@ -52,8 +52,8 @@ class Links(msgspec.Struct, frozen=True):
 class File(msgspec.Struct, frozen=True):
     """A file of events: one collection, one UTC day (counted from 1970-01-01), sorted by name and then time.
 
-    `keys` are all that its parameters and contexts have, such as ``params/plan``, or None where that is not known;
-    `own` those that have a column.
+    `keys` are the plain ones that its parameters and contexts have, such as ``params/plan``, or None where that is not
+    known; `own` those that have a column.
     """
 
     name: str
