@@ -157,3 +157,19 @@ def test_random_logs(with_lake: Any, log: list[Any], by: Any, value: Any, cuts: 
         assert found == answers(query, by, value)
     finally:
         with_lake.LITTLEBRO_LAKE = folder
+
+
+@pytest.mark.parametrize(
+    "question", [{"compare": "previous"}, {"compare": "year"}, {"measure": "weekly_people"}]
+)
+def test_days_before_the_range_are_read_too(with_lake: Any, question: dict[str, str]) -> None:
+    """Where a report compares, or looks back: files of other days are left out, those are not."""
+    fill(with_lake, [event(day, who=f"u{day}") for day in (-359, 0, 4, 5, 9, 11)])
+    query = EventQuery(start=T0 + timedelta(days=5), end=T0 + timedelta(days=10))
+    plain: Any = {"tz": "UTC", "now": LATER, **question}
+    expected = trend(query, **plain).table()
+    lake.sync()
+    assert len(manifest().files) == 6
+    assert trend(query, **plain).table() == expected
+    if "compare" in question:
+        assert [row.previous_events for row in breakdown(query, by=("name",), **plain).rows] != [0]
