@@ -52,7 +52,6 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 _OTHER: Final = 0  # names are numbered from 1
 _END: Final = 255  # no slot
 _FEW: Final = 32_000  # names whose codes fit into two bytes
-_LISTED: Final = 1_000  # moments that are worth a list
 
 
 class _Asked(msgspec.Struct, frozen=True):
@@ -203,31 +202,25 @@ def _collapse(reader: Reader, asked: _Asked, span: Span, kind: str) -> str:
         f" WINDOW o AS (PARTITION BY person ORDER BY ts)) WHERE {fresh} OR n <> before OR ts = earlier",
         parameters,
     )
-    reader.rows("CREATE TEMP TABLE tied AS SELECT DISTINCT person, place AS ts FROM collapsed WHERE tied")
-    moments = reader.rows(f"SELECT DISTINCT ts FROM tied LIMIT {_LISTED + 1}")
-    if not moments:
+    reader.rows("CREATE TEMP TABLE tied AS SELECT DISTINCT person FROM collapsed WHERE tied")
+    if not reader.rows("SELECT 1 FROM tied LIMIT 1"):
         return "SELECT person, place, code FROM collapsed"
-    # Their events are found by the ids they bear, before links are followed on all events; and the events' own ids
-    # are read where they decide, of a list of moments that the engine looks for while it reads.
-    among = "SELECT ts FROM tied" if len(moments) > _LISTED else ", ".join(str(ts) for (ts,) in moments)
+    # Their events are found by the ids they bear, before links are followed on all events.
     reader.rows(
-        "CREATE TEMP VIEW theirs AS SELECT e.*, coalesce(l.person, e.who) AS person FROM (FROM events WHERE who IN"
-        " (SELECT person FROM tied UNION ALL SELECT anon FROM links WHERE person IN (SELECT person FROM tied))) e"
+        "CREATE TEMP VIEW theirs AS SELECT e.*, coalesce(l.person, e.who) AS person FROM"
+        " (FROM events WHERE who IN (FROM tied UNION ALL SELECT anon FROM links WHERE person IN (FROM tied))) e"
         " LEFT JOIN links l ON l.anon = e.who"
     )
-    columns = f"person, ts, CAST(n AS {kind}) AS n"
     reader.rows(
         f"CREATE TEMP TABLE ordered AS SELECT person, place, {code} FROM"
-        f" (SELECT person, ts, n, lag(ts) OVER o AS earlier, lag(n) OVER o AS before, row_number() OVER o AS place FROM"
-        f" (SELECT {columns}, '' AS id, '' AS collection FROM theirs JOIN names USING (name)"
-        f" ANTI JOIN tied USING (person, ts) WHERE {test} AND person IN (SELECT person FROM tied) UNION ALL"
-        f" SELECT {columns}, id, collection FROM people JOIN names USING (name)"
-        f" SEMI JOIN tied USING (person, ts) WHERE {test} AND ts IN ({among}))"
+        f" (SELECT person, ts, n, lag(ts) OVER o AS earlier, lag(n) OVER o AS before, row_number() OVER o AS place"
+        f" FROM (SELECT person, ts, id, collection, CAST(n AS {kind}) AS n FROM theirs JOIN names USING (name)"
+        f" WHERE {test} AND person IN (FROM tied))"
         f" WINDOW o AS (PARTITION BY person ORDER BY ts, id, collection)) WHERE {fresh} OR n <> before",
         parameters,
     )
     return (
-        "SELECT person, place, code FROM collapsed WHERE person NOT IN (SELECT person FROM tied)"
+        "SELECT person, place, code FROM collapsed WHERE person NOT IN (FROM tied)"
         " UNION ALL SELECT person, place, code FROM ordered"
     )
 
