@@ -17,7 +17,7 @@ from itertools import pairwise
 
 import msgspec
 
-from littlebro.analysis.question import Compare, Interval, Span, check_choice
+from littlebro.analysis.question import Compare, Interval, Span, check_choice, microseconds
 from littlebro.exceptions import InvalidQuery
 
 __all__ = [
@@ -144,6 +144,16 @@ def reach(span: Span, other: Span | None, wall: timedelta = timedelta(0)) -> tup
         return start - wall - (_SHIFT if wall else timedelta(0)), span.end
     except OverflowError:
         return None, span.end
+
+
+def cuts(span: Span, other: Span | None, interval: Interval | None = None) -> list[int]:
+    """Return where both spans, and the buckets of an interval in them, begin and end, in microseconds since 1970."""
+    moments: list[datetime] = []
+    for each in (span, other):
+        if each is not None:
+            moments += [each.start, each.end]
+            moments += bounds(each.start, each.end, interval, each.zone) if interval else []
+    return [microseconds(moment) for moment in moments]
 
 
 def _edges(start: datetime, interval: Interval, tz: tzinfo) -> Iterator[datetime]:

@@ -47,11 +47,17 @@ class Parameters:
 
 
 def where(
-    query: EventQuery, person: Person | None = None, *, prefix: str = "q", table: str = ""
+    query: EventQuery,
+    person: Person | None = None,
+    *,
+    prefix: str = "q",
+    table: str = "",
+    moment: str = "ts",
 ) -> tuple[str, dict[str, Any]]:
     """Return the condition on rows of ``events`` (with `person`: of ``people``) that `query` matches.
 
-    `table` is the name or alias of the relation where columns must be qualified. The collections are the
+    `table` is the name or alias of the relation where columns must be qualified, `moment` the column that the query's
+    range is compared with. The collections are the
     reader's to restrict, apart from an empty tuple of them, which matches nothing. `person` is the resolved
     one: an anonymous person who was seen with a user is that user.
     """
@@ -63,9 +69,9 @@ def where(
     if query.collections is not None and not query.collections:
         parts.append("FALSE")
     if query.start is not None:
-        parts.append(f"{dot}ts >= {made.add(microseconds(query.start))}")
+        parts.append(f"{dot}{moment} >= {made.add(microseconds(query.start))}")
     if query.end is not None:
-        parts.append(f"{dot}ts < {made.add(microseconds(query.end))}")
+        parts.append(f"{dot}{moment} < {made.add(microseconds(query.end))}")
     for column, text in (("user_id", query.user_id), ("anonymous_id", query.anonymous_id)):
         if text is not None:
             parts.append(f"({dot}{column} IS NOT NULL AND {_among(dot + column, (text,), made)})")

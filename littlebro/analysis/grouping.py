@@ -19,7 +19,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from littlebro.analysis.filters import Parameters, key_of, number_sql, one_key, raw_key, where
-from littlebro.analysis.question import Path, Person, check_choice, check_limit, check_path
+from littlebro.analysis.question import Path, Person, check_choice, check_limit, check_path, microseconds
 from littlebro.analysis.reader import Reader
 from littlebro.analysis.result import ALL, NONE, OTHER, Key
 from littlebro.events.query import EventQuery
@@ -141,7 +141,8 @@ def rows(asked: Question, reader: Reader, start: datetime, end: datetime) -> Row
     made = Parameters("k")
     relation, who, links, person = followed(asked.person)
     limited = msgspec.structs.replace(asked.query, start=start, end=end)
-    sql, values = where(limited, asked.person, prefix="q")
+    moment = reader.moment((microseconds(start), microseconds(end)))
+    sql, values = where(limited, asked.person, prefix="q", moment=moment)
     made.values.update(values)
     return Rows(
         source=f"FROM {relation} WHERE {sql}",

@@ -54,6 +54,7 @@ class Reader(msgspec.Struct, frozen=True):
     - ``people``: `events` with ``person``, the key after links were followed; NULL where an event has no id.
 
     `columns` are columns of ``events`` and ``people`` with the JSON text at some paths, quicker than to look it up.
+    They also have ``moment``: before each of the `cuts` (sorted, as ts) that ts is before, and quicker to read.
     """
 
     alias: str
@@ -62,6 +63,11 @@ class Reader(msgspec.Struct, frozen=True):
     collections: tuple[str, ...]
     session: Session
     columns: Mapping[Path, str] = msgspec.field(default_factory=dict)
+    cuts: tuple[int, ...] = ()
+
+    def moment(self, bounds: Iterable[int]) -> str:
+        """Return the column that tells on which side of each of the bounds (as ts) an event is."""
+        return "moment" if set(bounds) <= set(self.cuts) else "ts"
 
     def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """Run one statement of our own with ``$name`` parameters; see `Session.rows`."""
@@ -76,12 +82,14 @@ def open_reader(
     start: datetime | None = None,
     end: datetime | None = None,
     paths: Iterable[Path | None] = (),
+    cuts: Iterable[int] = (),
 ) -> Iterator[Reader]:
     """Give a reader on `collections` of the alias's store; None means the alias's own.
 
     `start` and `end` (aware, half-open) save time where a report needs no events outside of them: ``events`` and
     ``people`` may then lack some of those, and hold others, so that the report filters all the same. ``links`` are
-    those of the whole lifetime in any case. `paths` are those at which a report looks at all events.
+    those of the whole lifetime in any case. `paths` are those at which a report looks at all events, `cuts` the
+    moments (as ts) that it compares with ``moment``.
 
     Raises `ImproperlyConfigured` without DuckDB, `InvalidQuery` for what can be no collection,
     `UnsupportedOperation` for a backend that cannot be read.
@@ -91,7 +99,7 @@ def open_reader(
         if not isinstance(name, str) or not conf.COLLECTION.fullmatch(name):
             raise InvalidQuery(f"A collection is 1-64 of A-Z a-z 0-9 _ -, not {name!r:.80}.")
     with engine.session(conf.setting("LITTLEBRO_ANALYSIS_SECONDS")) as session:
-        yield _open(session, alias, wanted, (start, end), _columns(paths))
+        yield _open(session, alias, wanted, (start, end), _columns(paths), tuple(sorted(set(cuts))))
 
 
 def _columns(paths: Iterable[Path | None]) -> dict[Path, str]:
@@ -108,6 +116,7 @@ def _open(
     collections: tuple[str, ...],
     span: tuple[datetime | None, datetime | None],
     keys: Mapping[Path, str],
+    cuts: tuple[int, ...],
 ) -> Reader:
     lake, backend = lake_of(alias), backends[alias]
     limit = int(conf.setting("LITTLEBRO_ANALYSIS_TAIL_EVENTS"))
@@ -128,8 +137,9 @@ def _open(
                 done = tail.refresh(session, backend, limit if lake else limit * _WITHOUT_LAKE)
             if done:
                 session.rows("BEGIN TRANSACTION")
-                _make_views(session, collections, tail, span, ["/".join(path) for path in keys])
-                return Reader(alias, as_of, f"{tail.state}/{tail.version}", collections, session, keys)
+                _make_views(session, collections, tail, span, ["/".join(path) for path in keys], cuts)
+                version = f"{tail.state}/{tail.version}"
+                return Reader(alias, as_of, version, collections, session, keys, cuts)
         if lake is None:
             raise ImproperlyConfigured(
                 f"LITTLEBRO_LAKE is not set, and the store of {alias!r} has more than {limit * _WITHOUT_LAKE:,} events"
@@ -169,12 +179,16 @@ def _make_views(
     tail: Tail,
     span: tuple[datetime | None, datetime | None],
     keys: Sequence[str],
+    cuts: Sequence[int],
 ) -> None:
     listed = ", ".join(f"'{name}'" for name in collections)  # a collection holds no quote
     chosen = f"collection IN ({listed})" if listed else "false"
-    columns = ", ".join([*COLUMNS, *(f"{expression(key)} AS key_{n}" for n, key in enumerate(keys))])
+    standing = (f"{expression(key)} AS key_{n}" for n, key in enumerate(keys))
+    columns = ", ".join([*COLUMNS, "ts AS moment", *standing])
     events = f"SELECT {columns} FROM {tail.table} WHERE {chosen}"
-    if (lake_events := tail.lake_events(collections, *span, keys)) is not None:  # a file holds one collection
+    if (
+        lake_events := tail.lake_events(collections, *span, keys, cuts)
+    ) is not None:  # a file holds one collection
         events = f"FROM {lake_events} UNION ALL {events}"
     session.rows(f"CREATE TEMP VIEW events AS {events}")
     links = f"SELECT {_LINKS} FROM {tail.links}"

@@ -178,11 +178,12 @@ class Tail:
         start: datetime | None,
         end: datetime | None,
         keys: Sequence[str] = (),
+        cuts: Sequence[int] = (),
     ) -> str | None:
         """Return SQL of a relation with the lake's events of `collections`, None where there are none.
 
         Files that hold nothing from `start` on, or nothing before `end`, are left out. What stands at each of `keys`
-        comes with them, as `read_with` gives it.
+        and a moment by `cuts` come with them, as `read_with` gives them.
         """
         if self._manifest is None or self._lake is None:
             return None
@@ -193,7 +194,7 @@ class Tail:
             and (start is None or file.end >= microseconds(start))
             and (end is None or file.start < microseconds(end))
         ]
-        return read_with(self._lake, files, keys) if files else None
+        return read_with(self._lake, files, keys, cuts) if files else None
 
     def lake_links(self) -> str | None:
         """Return SQL of a relation with the links of the lake, None where there are none."""

@@ -7,6 +7,7 @@ In: a table of the session, or files of the lake. Out: `File` and `Links` for a 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +37,8 @@ _PARQUET: Final = "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880"
 _MOST_FILES: Final = 6
 _MOST_FILES_OLD: Final = 2
 _DAY_IS_OVER: Final = 2
+# Groups of files that a question reads each with a moment of their own: more take longer to plan than they save.
+_MOST_MOMENTS: Final = 100
 _SEALERS: Final = 2
 
 
@@ -44,17 +47,32 @@ def read_files(lake: Lake, files: Iterable[File]) -> str:
     return _read(lake, (file.name for file in files))
 
 
-def read_with(lake: Lake, files: Iterable[File], keys: Sequence[str]) -> str:
-    """Return SQL of a relation with the rows of `files` and ``key_0``, ``key_1``, … for what stands at plain keys."""
+def read_with(lake: Lake, files: Sequence[File], keys: Sequence[str], cuts: Sequence[int]) -> str:
+    """Return SQL of a relation with the rows of `files`, their ``moment``, and ``key_0``, … for what is at plain keys.
+
+    The moment is ``ts``, or a number that is before each of the sorted `cuts` (microseconds) that ``ts`` is before:
+    one for all files between the same two, so that no column need be read.
+    """
+    moments = {file.name: _moment(file, cuts) for file in files}
+    if len(set(moments.values())) > _MOST_MOMENTS:
+        moments = dict.fromkeys(moments, "ts")
     alike: defaultdict[str, list[File]] = defaultdict(list)
     for file in files:
-        alike["".join(f", {standing(file, key)} AS key_{n}" for n, key in enumerate(keys))].append(file)
+        stand = "".join(f", {standing(file, key)} AS key_{n}" for n, key in enumerate(keys))
+        alike[f", {moments[file.name]} AS moment{stand}"].append(file)
     columns = ", ".join(COLUMNS)
     return "({})".format(
         " UNION ALL ".join(
             f"SELECT {columns}{more} FROM {read_files(lake, same)}" for more, same in alike.items()
         )
     )
+
+
+def _moment(file: File, cuts: Sequence[int]) -> str:
+    place = bisect_right(cuts, file.start)
+    if not cuts or place != bisect_right(cuts, file.end):
+        return "ts"
+    return f"CAST({cuts[place - 1] if place else cuts[0] - 1} AS BIGINT)"
 
 
 def read_links(lake: Lake, links: Iterable[Links]) -> str:

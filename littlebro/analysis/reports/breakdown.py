@@ -25,7 +25,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from littlebro.analysis.cache import answered
-from littlebro.analysis.calendar import compared, reach
+from littlebro.analysis.calendar import compared, cuts, reach
 from littlebro.analysis.grouping import (
     BITS,
     NUMERIC,
@@ -134,7 +134,12 @@ def breakdown(
     other = None if compare is None else compared(span, compare)
     start, end = reach(span, other)
     with open_reader(
-        alias, collections=query.collections or None, start=start, end=end, paths=(asked.by, asked.value)
+        alias,
+        collections=query.collections or None,
+        start=start,
+        end=end,
+        paths=(asked.by, asked.value),
+        cuts=cuts(span, other),
     ) as reader:
         return answered(
             reader, span, ("breakdown", asked, compare), lambda: _answer(reader, asked, measure, span, other)

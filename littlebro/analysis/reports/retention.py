@@ -122,7 +122,8 @@ def retention(
     if not isinstance(start, Step) or not isinstance(back, Step):
         raise InvalidQuery("start and back are each a Step.")
     bounds, cohorts = _bounds(span, period, periods)
-    with open_reader(alias, collections=query.collections) as reader:
+    cuts = [_after(span), *(microseconds(moment) for moment in (span.start, span.end, *bounds))]
+    with open_reader(alias, collections=query.collections, cuts=cuts) as reader:
         sizes = _begin(reader, query, start, span, bounds, person, first_time=first_time)
         counts = _return(reader, query, back, span, bounds, person, periods, on_or_after=on_or_after)
         return Retention(
@@ -167,14 +168,14 @@ def _begin(
     test, parameters = _test(query, start, span, person)
     first, last = microseconds(span.start), microseconds(span.end)
     if first_time:
-        people = _by_person("min", "ts", test, person)
+        people = _by_person("min", "moment", test, person)
         begun = (
             f"SELECT person, CAST({_index('v', bounds)} AS INTEGER) AS cohort FROM ({people})"
             f" WHERE v >= {first} AND v < {last}"
         )
     else:
-        part, mask = bits_sql(_index("ts", bounds), len(bounds))
-        people = _by_person("bit_or", mask, f"{test} AND ts >= {first} AND ts < {last}", person, part)
+        part, mask = bits_sql(_index("moment", bounds), len(bounds))
+        people = _by_person("bit_or", mask, f"{test} AND moment >= {first} AND moment < {last}", person, part)
         begun = (
             f"SELECT person, CAST(c * {BITS} + bit AS INTEGER) AS cohort FROM ({people}),"
             f" (SELECT unnest(range({BITS})) AS bit) WHERE (v >> bit) & 1 = 1"
@@ -201,9 +202,9 @@ def _return(
     if len(bounds) < 3:
         return counts
     test, parameters = _test(query, back, span, person)
-    test += f" AND ts >= {microseconds(bounds[1])}"
+    test += f" AND moment >= {microseconds(bounds[1])}"
     if on_or_after:
-        people = _by_person("max", "ts", test, person)
+        people = _by_person("max", "moment", test, person)
         rows = reader.rows(
             f"SELECT cohort, CAST(least({_index('v', bounds)} - cohort, {periods - 1}) AS INTEGER) AS cell, count(*)"
             f" FROM begun JOIN ({people}) USING (person) GROUP BY ALL HAVING cell > 0",
@@ -213,8 +214,8 @@ def _return(
             for earlier in range(1, cell + 1):
                 counts[cohort][earlier] += n
         return counts
-    part, mask = bits_sql(_index("ts", bounds), len(bounds))
-    people = _by_person("bit_or", mask, f"{test} AND ts < {microseconds(bounds[-1])}", person, part)
+    part, mask = bits_sql(_index("moment", bounds), len(bounds))
+    people = _by_person("bit_or", mask, f"{test} AND moment < {microseconds(bounds[-1])}", person, part)
     rows = reader.rows(
         f"SELECT cohort, c, {counts_sql('v', len(bounds))} FROM begun JOIN ({people}) USING (person) GROUP BY ALL",
         parameters,
@@ -225,6 +226,11 @@ def _return(
             if 0 < cell < periods:
                 counts[cohort][cell] += n
     return counts
+
+
+def _after(span: Span) -> int:
+    """Return the first moment later than `now`, as the engine counts."""
+    return microseconds(span.now) + 1
 
 
 def _index(column: str, bounds: Sequence[datetime]) -> str:
@@ -244,7 +250,7 @@ def _test(query: EventQuery, step: Step, span: Span, person: Person | None) -> t
     where, parameters = filters.where(msgspec.structs.replace(query, start=None, end=None), person)
     condition, values = filters.step(step)
     who = followed(person)[1]
-    test = f"{who} IS NOT NULL AND ts <= {microseconds(span.now)} AND {where} AND {condition}"
+    test = f"{who} IS NOT NULL AND moment < {_after(span)} AND {where} AND {condition}"
     return test, {**parameters, **values}
 
 

@@ -44,7 +44,7 @@ from typing import Any, Final, Literal, cast
 import msgspec
 
 from littlebro.analysis.cache import answered
-from littlebro.analysis.calendar import INTERVALS, Bucket, back, buckets, compared, reach
+from littlebro.analysis.calendar import INTERVALS, Bucket, back, buckets, compared, cuts, reach
 from littlebro.analysis.grouping import (
     BITS,
     NUMERIC,
@@ -173,7 +173,12 @@ def trend(
     other = None if compare is None else compared(span, compare)
     start, end = reach(span, other, _ROLLING.get(measure, timedelta(0)))
     with open_reader(
-        alias, collections=query.collections or None, start=start, end=end, paths=(asked.by, asked.value)
+        alias,
+        collections=query.collections or None,
+        start=start,
+        end=end,
+        paths=(asked.by, asked.value),
+        cuts=cuts(span, other, interval),
     ) as reader:
         return answered(
             reader,
@@ -274,7 +279,7 @@ def _measured(
         return _rolling(reader, asked, span, whole, tops)
     selected = rows(asked, reader, span.start, span.end)
     edges = [microseconds(bucket.start) for bucket in whole] + [microseconds(whole[-1].end)]
-    index = index_sql("ts", edges)
+    index = index_sql(reader.moment(edges), edges)
     if asked.measure in NUMERIC:
         return _numbers(reader, asked, selected, index, tops)
     if asked.measure == "people":
@@ -357,14 +362,14 @@ def _rolling(
     length = _ROLLING[asked.measure or ""]
     starts = list(accumulate((back(bucket.end, span.zone, wall=length) for bucket in whole), max))
     ends = [min(bucket.end, span.end) for bucket in whole]
-    cuts = sorted({*starts, *ends, span.start})
-    cells = cuts[:-1]
+    marks = sorted({*starts, *ends, span.start})
+    cells = marks[:-1]
     first = [bisect_right(ends, cell) for cell in cells]  # the first window that ends behind the cell's start
     last = [bisect_right(starts, cell) - 1 for cell in cells]  # the last that has begun there
     inside = bisect_left(cells, span.start)
-    selected = rows(asked, reader, cuts[0], span.end)
+    selected = rows(asked, reader, marks[0], span.end)
     keys, given = keys_sql(asked, selected, tops)
-    index = index_sql("ts", [microseconds(cut) for cut in cuts])
+    index = index_sql("ts", [microseconds(cut) for cut in marks])
     sql = (
         f"WITH r AS MATERIALIZED (SELECT {selected.raw} AS k, {index} AS b, {selected.who} AS who,"
         f" count(*) FILTER (ts >= {microseconds(span.start)}) AS n {selected.source} GROUP BY ALL), {keys},"
