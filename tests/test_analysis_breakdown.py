@@ -89,9 +89,15 @@ def test_a_breakdown_is_what_plain_python_counts(
     """Any log, limit, measure and comparison gives the rows that are counted event by event."""
     fill(settings, log)
     total = None if measure in {None, "events_per_person"} else ("params", "total")
-    found = breakdown(
-        WEEK, by=PLAN, limit=limit, measure=measure, value=total, compare=compare, tz="UTC", now=LATER
-    )
+    asked: Any = {
+        "by": PLAN,
+        "limit": limit,
+        "measure": measure,
+        "value": total,
+        "compare": compare,
+        "now": LATER,
+    }
+    found = breakdown(WEEK, tz="UTC", **asked)
     who = people(log)
     spans = [Span(T0, T0 + 7 * DAY, ZoneInfo("UTC"), LATER)]
     if compare:
@@ -127,6 +133,9 @@ def test_a_breakdown_is_what_plain_python_counts(
     assert found.total_value == (None if value is None else pytest.approx(value))
     assert sum(row.events for row in found.rows) == found.total_events
     json.dumps(found.as_json(), allow_nan=False)
+    values = breakdown(WEEK, tz="UTC", rest=False, **asked)
+    assert values.rows == [row for row in found.rows if row.key.kind == "value"]
+    assert (values.total_events, values.total_people, values.total_value) == (events, None, None)
 
 
 def _is(key: str | None, text: str | None, tops: list[str]) -> bool:

@@ -60,7 +60,10 @@ _LARGEST: Final = 2.0**53
 
 
 class Question(msgspec.Struct, frozen=True):
-    """What is asked of each range: the events, the groups, and the path of the numbers."""
+    """What is asked of each range: the events, the groups, and the path of the numbers.
+
+    `rest` says whether the people of what does not stand alone are asked for.
+    """
 
     query: EventQuery
     person: Person | None
@@ -68,6 +71,7 @@ class Question(msgspec.Struct, frozen=True):
     limit: int
     measure: str | None
     value: Path | None
+    rest: bool = True
 
     @property
     def series(self) -> int:
@@ -163,8 +167,9 @@ def events_sql(
     """Return the expressions ``keys``, as `keys_sql` says, and ``seen(s, who, c, m, n)``, with what they are made of.
 
     A row of ``seen`` stands for `n` events of a series and a person, with the `part` that they are in and their bits
-    of `mask` in ``m``.
+    of `mask` in ``m``. Without the question's `rest` there are only series of values.
     """
+    joined = _JOINED if asked.rest else _JOINED_TOP
     if selected.quick:
         each = f"SELECT {selected.raw} AS k, {selected.who} AS who, {part} AS c, {mask} AS m, 1 AS n {selected.source}"
         kept = "NOT MATERIALIZED"
@@ -177,11 +182,12 @@ def events_sql(
     keys, values = keys_sql(asked, selected, given)
     return (
         f"e AS {kept} ({each}), r AS MATERIALIZED (SELECT k, sum(n) AS n FROM e GROUP BY k), {keys},"
-        f" seen AS NOT MATERIALIZED (SELECT {'0 AS s, e.* FROM e' if asked.by is None else _JOINED})"
+        f" seen AS NOT MATERIALIZED (SELECT {'0 AS s, e.* FROM e' if asked.by is None else joined})"
     ), values
 
 
 _JOINED: Final = "s, e.* FROM e JOIN keys ON keys.k IS NOT DISTINCT FROM e.k"
+_JOINED_TOP: Final = "s, e.* FROM e JOIN (FROM keys WHERE text IS NOT NULL) keys ON keys.k = e.k"
 
 
 def keys_sql(asked: Question, selected: Rows, given: Sequence[str] | None) -> tuple[str, dict[str, Any]]:

@@ -8,6 +8,9 @@ they have events in the range or in the one it is compared with. `events` add up
 different people with such an event, in other and none too; they need not add up to `total_people`, since one person
 may have several values.
 
+Without `rest` there are the values alone, which is quicker where they have few of the events: no rows of other
+and none, and None for `total_people` and `total_value`.
+
 **Measure.** None, or one whose result stands in each row's `value`: ``events_per_person`` (the events that are
 somebody's, through the people), or sum, average, min, max, median, p95 of the numbers at the path `value`.
 
@@ -76,7 +79,7 @@ class Breakdown(Result, frozen=True, kw_only=True):
     measure: RowMeasure | None
     rows: list[Row]
     total_events: int
-    total_people: int
+    total_people: int | None
     total_value: int | float | None = None
     previous_start: datetime | None = None
     previous_end: datetime | None = None
@@ -116,6 +119,7 @@ def breakdown(
     limit: int = 20,
     measure: RowMeasure | None = None,
     value: Path | None = None,
+    rest: bool = True,
     compare: Compare | None = None,
     alias: str = "default",
     tz: str | tzinfo | None = None,
@@ -125,12 +129,13 @@ def breakdown(
     """Return events and people by the value at the path `by`; `query.start` and `query.end` are required.
 
     `limit` (1 to 1,000) values stand alone. `measure` adds a number to each row, of the numbers at the path
-    `value` where it is not events_per_person. `compare` is ``"previous"``, ``"year"`` or None; `tz` the zone of
-    its calendar (None: Django's current one), `now` the moment asked at (None: now). Raises `InvalidQuery`. The
-    rules stand in the module's docstring.
+    `value` where it is not events_per_person. `rest` says whether all other events are looked at too. `compare` is
+    ``"previous"``, ``"year"`` or None; `tz` the zone of its calendar (None: Django's current one), `now` the moment
+    asked at (None: now). Raises `InvalidQuery`. The rules stand in the module's docstring.
     """
     span = span_of(query, tz, now)
     asked = question(query, person, by, limit, measure, ROW_MEASURES, value)
+    asked = msgspec.structs.replace(asked, rest=rest)
     other = None if compare is None else compared(span, compare)
     start, end = reach(span, other)
     with open_reader(
@@ -159,7 +164,7 @@ def _answer(
         for each in (found, before)
         if each
         for series, n in each.events.items()
-        if n and series is not None
+        if n and series is not None and asked.rest
     }
     previous = before.numbers if before else lambda _: (None, None, None)
     events, people, value = found.numbers(None)
@@ -173,13 +178,13 @@ def _answer(
         measure=measure,
         rows=[Row(key, *found.numbers(n), *previous(n)) for n, key in order(asked, found.tops, present)],
         total_events=events,
-        total_people=people,
-        total_value=value,
+        total_people=people if asked.rest else None,
+        total_value=value if asked.rest else None,
         previous_start=other.start if other else None,
         previous_end=other.end if other else None,
         previous_total_events=previous_events,
-        previous_total_people=previous_people,
-        previous_total_value=previous_value,
+        previous_total_people=previous_people if asked.rest else None,
+        previous_total_value=previous_value if asked.rest else None,
     )
 
 
@@ -196,8 +201,9 @@ def _found(reader: Reader, asked: Question, span: Span, tops: list[str] | None) 
         f" p AS MATERIALIZED (SELECT c, {selected.person} AS p, bit_or(m) AS m FROM g {selected.links} GROUP BY ALL)"
         " SELECT 0 AS what, s, max(text) AS text, [sum(n)] AS numbers FROM keys GROUP BY s"
         f" UNION ALL SELECT 1, c, NULL, {counts_sql('m', count)} FROM p GROUP BY c"
-        f" UNION ALL SELECT 2, NULL, NULL, [{people}] FROM p"
     )
+    if asked.rest:
+        sql += f" UNION ALL SELECT 2, NULL, NULL, [{people}] FROM p"
     if asked.measure == "events_per_person":
         sql += " UNION ALL SELECT 3, s, NULL, [sum(n)] FROM seen WHERE who IS NOT NULL GROUP BY s"
     found = _Found(list(tops or ()))

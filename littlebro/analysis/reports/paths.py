@@ -175,7 +175,7 @@ def _answer(reader: Reader, asked: _Asked, span: Span) -> Paths:
 
 def _number_names(reader: Reader, query: EventQuery) -> dict[str, int]:
     """Make the table ``names`` (name, n from 1) and return it: numbers sort and move quicker than text."""
-    where, parameters = filters.where(EventQuery(names=query.names, start=query.start, end=query.end))
+    where, parameters = filters.where(EventQuery(names=query.names))
     reader.rows(
         "CREATE TEMP TABLE names AS SELECT name, CAST(row_number() OVER () AS UINTEGER) AS n"
         f" FROM (SELECT DISTINCT name FROM events WHERE {where})",

@@ -36,16 +36,18 @@ def _by(question: Question) -> Path:
     return question.path("by") or ("name",)
 
 
-def _ask(question: Question, limit: int, measure: str | None, value: Path | None) -> Breakdown:
+def _ask(
+    question: Question, limit: int, measure: str | None, value: Path | None, *, rest: bool = True
+) -> Breakdown:
     return breakdown(
-        question.query, by=_by(question), limit=limit, measure=measure, value=value,  # type: ignore[arg-type]
+        question.query, by=_by(question), limit=limit, measure=measure, value=value, rest=rest,  # type: ignore[arg-type]
         compare=question.compare, alias=question.alias, tz=question.zone, now=question.now, person=question.person,
     )  # fmt: skip
 
 
 def _ask_short(question: Question) -> Answer:
     """Ask for the top alone: what is other, or has no value, is for the whole list to say."""
-    result = _ask(question, question.number("limit", _SHORT, _MOST), None, None)
+    result = _ask(question, question.number("limit", _SHORT, _MOST), None, None, rest=False)
     table = result.table()
     kept = [row for row, found in zip(table.rows, result.rows, strict=True) if found.key.kind == "value"]
     return Answer.of(result, Table(table.columns, kept))
