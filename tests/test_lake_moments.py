@@ -47,7 +47,7 @@ def answers(query: EventQuery, zone: Any, now: datetime) -> list[Any]:
 
 
 @hypothesis_settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     log=st.sampled_from(logs.CENTRES).flatmap(logs.events),
@@ -55,8 +55,12 @@ def answers(query: EventQuery, zone: Any, now: datetime) -> list[Any]:
     ends=st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1)),
     nudges=st.tuples(*[st.integers(-1, 1)] * 3),
 )
-def test_random_logs(with_lake: Any, log: list[Any], zone: Any, ends: Any, nudges: Any) -> None:
+@pytest.mark.parametrize("least", [0, 100_000])
+def test_random_logs(
+    with_lake: Any, monkeypatch: Any, least: int, log: list[Any], zone: Any, ends: Any, nudges: Any
+) -> None:
     """Ranges that begin, end and are asked about at an event or a microsecond beside: the same as without files."""
+    monkeypatch.setattr("littlebro.analysis.lake.write._PART", least)
     fill(with_lake, log)
     times = sorted(each.timestamp for each in log) or [T0]
     start, end, now = (
@@ -90,21 +94,16 @@ def test_which_files_have_one_moment(tmp_path: Path) -> None:
     assert moment(3, 50, 201, 400) == "CAST(50 AS BIGINT)"
 
 
-def test_a_long_range_is_read_by_its_times(with_lake: Any) -> None:
-    """Where each day had a moment of its own there would be too many relations: then the time is read."""
-    fill(with_lake, [event(day) for day in range(120)])
+@pytest.mark.parametrize("least, column", [(0, "moment"), (100, "ts")])
+def test_a_moment_is_for_its_own_cuts(with_lake: Any, monkeypatch: Any, least: int, column: str) -> None:
+    """Asked about another bound, the reader names the time itself; so it does where few events lie between edges."""
+    monkeypatch.setattr("littlebro.analysis.lake.write._PART", least)
+    fill(with_lake, [event(0.25), event(1.25), event(1.5)])
     lake.sync()
-    query = EventQuery(start=T0, end=T0 + timedelta(days=120))
-    found = trend(query, tz="UTC", now=LATER)
-    assert [value for series in found.series for value in series.values] == [1] * 120
-
-
-def test_a_moment_is_for_its_own_cuts(with_lake: Any) -> None:
-    """Asked about another bound, the reader names the time itself."""
-    fill(with_lake, [event(0), event(1)])
-    lake.sync()
-    first, second, other = (microseconds(T0 + timedelta(days=day)) for day in (0, 1, 2))
-    with open_reader(cuts=[second, first]) as reader:
-        assert reader.moment([first, second]) == "moment"
+    first, second, third, other = (microseconds(T0 + timedelta(days=day)) for day in (0, 1, 2, 3))
+    with open_reader(cuts=[third, first], edges=[second]) as reader:
+        assert reader.moment([first, third]) == "moment"
+        assert reader.moment([first, second]) == column
         assert reader.moment([first, other]) == "ts"
-        assert sorted(reader.rows("SELECT moment FROM events")) == [(first,), (second,)]
+        found = reader.rows("SELECT moment FROM events ORDER BY moment")
+        assert found == ([(first,)] * 3 if column == "ts" else [(first,), (second,), (second,)])

@@ -146,14 +146,19 @@ def reach(span: Span, other: Span | None, wall: timedelta = timedelta(0)) -> tup
         return None, span.end
 
 
-def cuts(span: Span, other: Span | None, interval: Interval | None = None) -> list[int]:
-    """Return where both spans, and the buckets of an interval in them, begin and end, in microseconds since 1970."""
-    moments: list[datetime] = []
-    for each in (span, other):
-        if each is not None:
-            moments += [each.start, each.end]
-            moments += bounds(each.start, each.end, interval, each.zone) if interval else []
-    return [microseconds(moment) for moment in moments]
+def cuts(*spans: Span | None) -> list[int]:
+    """Return where spans begin and end, in microseconds since 1970."""
+    return [microseconds(moment) for span in spans if span for moment in (span.start, span.end)]
+
+
+def edges(interval: Interval, *spans: Span | None) -> list[int]:
+    """Return where the buckets of spans begin and end, in microseconds since 1970."""
+    return [
+        microseconds(moment)
+        for span in spans
+        if span
+        for moment in bounds(span.start, span.end, interval, span.zone)
+    ]
 
 
 def _edges(start: datetime, interval: Interval, tz: tzinfo) -> Iterator[datetime]:

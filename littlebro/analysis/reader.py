@@ -9,7 +9,7 @@ lake, where there is one, and the tail. A lake that is damaged or behind is seen
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -82,14 +82,15 @@ def open_reader(
     start: datetime | None = None,
     end: datetime | None = None,
     paths: Iterable[Path | None] = (),
-    cuts: Iterable[int] = (),
+    cuts: Collection[int] = (),
+    edges: Collection[int] = (),
 ) -> Iterator[Reader]:
     """Give a reader on `collections` of the alias's store; None means the alias's own.
 
     `start` and `end` (aware, half-open) save time where a report needs no events outside of them: ``events`` and
     ``people`` may then lack some of those, and hold others, so that the report filters all the same. ``links`` are
     those of the whole lifetime in any case. `paths` are those at which a report looks at all events, `cuts` the
-    moments (as ts) that it compares with ``moment``.
+    moments (as ts) that it compares with ``moment``, `edges` those that it would compare where the reader has them.
 
     Raises `ImproperlyConfigured` without DuckDB, `InvalidQuery` for what can be no collection,
     `UnsupportedOperation` for a backend that cannot be read.
@@ -99,7 +100,7 @@ def open_reader(
         if not isinstance(name, str) or not conf.COLLECTION.fullmatch(name):
             raise InvalidQuery(f"A collection is 1-64 of A-Z a-z 0-9 _ -, not {name!r:.80}.")
     with engine.session(conf.setting("LITTLEBRO_ANALYSIS_SECONDS")) as session:
-        yield _open(session, alias, wanted, (start, end), _columns(paths), tuple(sorted(set(cuts))))
+        yield _open(session, alias, wanted, (start, end), _columns(paths), (cuts, edges))
 
 
 def _columns(paths: Iterable[Path | None]) -> dict[Path, str]:
@@ -116,7 +117,7 @@ def _open(
     collections: tuple[str, ...],
     span: tuple[datetime | None, datetime | None],
     keys: Mapping[Path, str],
-    cuts: tuple[int, ...],
+    marks: tuple[Collection[int], Collection[int]],
 ) -> Reader:
     lake, backend = lake_of(alias), backends[alias]
     limit = int(conf.setting("LITTLEBRO_ANALYSIS_TAIL_EVENTS"))
@@ -137,7 +138,7 @@ def _open(
                 done = tail.refresh(session, backend, limit if lake else limit * _WITHOUT_LAKE)
             if done:
                 session.rows("BEGIN TRANSACTION")
-                _make_views(session, collections, tail, span, ["/".join(path) for path in keys], cuts)
+                cuts = _make_views(session, collections, tail, span, ["/".join(path) for path in keys], marks)
                 version = f"{tail.state}/{tail.version}"
                 return Reader(alias, as_of, version, collections, session, keys, cuts)
         if lake is None:
@@ -179,16 +180,16 @@ def _make_views(
     tail: Tail,
     span: tuple[datetime | None, datetime | None],
     keys: Sequence[str],
-    cuts: Sequence[int],
-) -> None:
+    marks: tuple[Collection[int], Collection[int]],
+) -> tuple[int, ...]:
+    """Make the views; return the moments that their ``moment`` tells apart."""
     listed = ", ".join(f"'{name}'" for name in collections)  # a collection holds no quote
     chosen = f"collection IN ({listed})" if listed else "false"
     standing = (f"{expression(key)} AS key_{n}" for n, key in enumerate(keys))
     columns = ", ".join([*COLUMNS, "ts AS moment", *standing])
     events = f"SELECT {columns} FROM {tail.table} WHERE {chosen}"
-    if (
-        lake_events := tail.lake_events(collections, *span, keys, cuts)
-    ) is not None:  # a file holds one collection
+    lake_events, cuts = tail.lake_events(collections, *span, keys, *marks)
+    if lake_events is not None:  # a file holds one collection
         events = f"FROM {lake_events} UNION ALL {events}"
     session.rows(f"CREATE TEMP VIEW events AS {events}")
     links = f"SELECT {_LINKS} FROM {tail.links}"
@@ -203,3 +204,4 @@ def _make_views(
         "CREATE TEMP VIEW people AS SELECT e.*, coalesce(l.person, e.who) AS person"
         " FROM events e LEFT JOIN links l ON l.anon = e.who"
     )
+    return cuts

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Final
@@ -19,7 +19,7 @@ from typing import Final
 from littlebro.analysis.engine import Session
 from littlebro.analysis.lake.intake import stage_events
 from littlebro.analysis.lake.manifest import Lake, Manifest
-from littlebro.analysis.lake.write import links_of, read_files, read_with
+from littlebro.analysis.lake.write import links_of, read_files, read_with, worth
 from littlebro.analysis.rows import DAY, first_users, microseconds
 from littlebro.events.event import Event
 from littlebro.events.query import EventQuery
@@ -178,15 +178,17 @@ class Tail:
         start: datetime | None,
         end: datetime | None,
         keys: Sequence[str] = (),
-        cuts: Sequence[int] = (),
-    ) -> str | None:
-        """Return SQL of a relation with the lake's events of `collections`, None where there are none.
+        cuts: Collection[int] = (),
+        edges: Collection[int] = (),
+    ) -> tuple[str | None, tuple[int, ...]]:
+        """Return SQL of a relation with the lake's events of `collections`, None where there are none; and the cuts.
 
         Files that hold nothing from `start` on, or nothing before `end`, are left out. What stands at each of `keys`
-        and a moment by `cuts` come with them, as `read_with` gives them.
+        and a moment come with them, as `read_with` gives them: by `cuts`, and by `edges` too where that pays.
         """
+        whole = tuple(sorted({*cuts, *edges}))
         if self._manifest is None or self._lake is None:
-            return None
+            return None, whole
         files = [
             file
             for file in self._manifest.files
@@ -194,7 +196,8 @@ class Tail:
             and (start is None or file.end >= microseconds(start))
             and (end is None or file.start < microseconds(end))
         ]
-        return read_with(self._lake, files, keys, cuts) if files else None
+        chosen = whole if worth(files, whole) else tuple(sorted(cuts))
+        return read_with(self._lake, files, keys, chosen) if files else None, chosen
 
     def lake_links(self) -> str | None:
         """Return SQL of a relation with the links of the lake, None where there are none."""

@@ -28,6 +28,7 @@ __all__ = [
     "read_files",
     "read_with",
     "rewrite",
+    "worth",
     "write_links",
     "write_table",
 ]
@@ -37,8 +38,8 @@ _PARQUET: Final = "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880"
 _MOST_FILES: Final = 6
 _MOST_FILES_OLD: Final = 2
 _DAY_IS_OVER: Final = 2
-# Groups of files that a question reads each with a moment of their own: more take longer to plan than they save.
-_MOST_MOMENTS: Final = 100
+# Events of a relation from which on it pays to give them a moment of their own: with fewer it is longer in planning.
+_PART: Final = 100_000
 _SEALERS: Final = 2
 
 
@@ -53,19 +54,22 @@ def read_with(lake: Lake, files: Sequence[File], keys: Sequence[str], cuts: Sequ
     The moment is ``ts``, or a number that is before each of the sorted `cuts` (microseconds) that ``ts`` is before:
     one for all files between the same two, so that no column need be read.
     """
-    moments = {file.name: _moment(file, cuts) for file in files}
-    if len(set(moments.values())) > _MOST_MOMENTS:
-        moments = dict.fromkeys(moments, "ts")
     alike: defaultdict[str, list[File]] = defaultdict(list)
     for file in files:
         stand = "".join(f", {standing(file, key)} AS key_{n}" for n, key in enumerate(keys))
-        alike[f", {moments[file.name]} AS moment{stand}"].append(file)
+        alike[f", {_moment(file, cuts)} AS moment{stand}"].append(file)
     columns = ", ".join(COLUMNS)
     return "({})".format(
         " UNION ALL ".join(
             f"SELECT {columns}{more} FROM {read_files(lake, same)}" for more, same in alike.items()
         )
     )
+
+
+def worth(files: Sequence[File], cuts: Sequence[int]) -> bool:
+    """Return whether so many events lie between two of the sorted `cuts` that a relation for each such part pays."""
+    parts = {bisect_right(cuts, file.start) for file in files}
+    return len(parts) * _PART <= sum(file.rows for file in files)
 
 
 def _moment(file: File, cuts: Sequence[int]) -> str:

@@ -139,13 +139,9 @@ def breakdown(
     other = None if compare is None else compared(span, compare)
     start, end = reach(span, other)
     with open_reader(
-        alias,
-        collections=query.collections or None,
-        start=start,
-        end=end,
-        paths=(asked.by, asked.value),
+        alias, collections=query.collections or None, start=start, end=end, paths=(asked.by, asked.value),
         cuts=cuts(span, other),
-    ) as reader:
+    ) as reader:  # fmt: skip
         return answered(
             reader, span, ("breakdown", asked, compare), lambda: _answer(reader, asked, measure, span, other)
         )

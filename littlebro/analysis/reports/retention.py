@@ -122,8 +122,9 @@ def retention(
     if not isinstance(start, Step) or not isinstance(back, Step):
         raise InvalidQuery("start and back are each a Step.")
     bounds, cohorts = _bounds(span, period, periods)
-    cuts = [_after(span), *(microseconds(moment) for moment in (span.start, span.end, *bounds))]
-    with open_reader(alias, collections=query.collections, cuts=cuts) as reader:
+    cuts = [*calendar.cuts(span), _after(span)]
+    edges = [microseconds(bound) for bound in bounds]
+    with open_reader(alias, collections=query.collections, cuts=cuts, edges=edges) as reader:
         sizes = _begin(reader, query, start, span, bounds, person, first_time=first_time)
         counts = _return(reader, query, back, span, bounds, person, periods, on_or_after=on_or_after)
         return Retention(
@@ -167,14 +168,15 @@ def _begin(
     """Make the table ``begun`` (person, cohort), and return the sizes of the cohorts that are not empty."""
     test, parameters = _test(query, start, span, person)
     first, last = microseconds(span.start), microseconds(span.end)
+    moment = _moment(reader, bounds)
     if first_time:
-        people = _by_person("min", "moment", test, person)
+        people = _by_person("min", moment, test, person)
         begun = (
             f"SELECT person, CAST({_index('v', bounds)} AS INTEGER) AS cohort FROM ({people})"
             f" WHERE v >= {first} AND v < {last}"
         )
     else:
-        part, mask = bits_sql(_index("moment", bounds), len(bounds))
+        part, mask = bits_sql(_index(moment, bounds), len(bounds))
         people = _by_person("bit_or", mask, f"{test} AND moment >= {first} AND moment < {last}", person, part)
         begun = (
             f"SELECT person, CAST(c * {BITS} + bit AS INTEGER) AS cohort FROM ({people}),"
@@ -202,9 +204,10 @@ def _return(
     if len(bounds) < 3:
         return counts
     test, parameters = _test(query, back, span, person)
-    test += f" AND moment >= {microseconds(bounds[1])}"
+    moment = _moment(reader, bounds)
+    test += f" AND {moment} >= {microseconds(bounds[1])}"
     if on_or_after:
-        people = _by_person("max", "moment", test, person)
+        people = _by_person("max", moment, test, person)
         rows = reader.rows(
             f"SELECT cohort, CAST(least({_index('v', bounds)} - cohort, {periods - 1}) AS INTEGER) AS cell, count(*)"
             f" FROM begun JOIN ({people}) USING (person) GROUP BY ALL HAVING cell > 0",
@@ -214,8 +217,8 @@ def _return(
             for earlier in range(1, cell + 1):
                 counts[cohort][earlier] += n
         return counts
-    part, mask = bits_sql(_index("moment", bounds), len(bounds))
-    people = _by_person("bit_or", mask, f"{test} AND moment < {microseconds(bounds[-1])}", person, part)
+    part, mask = bits_sql(_index(moment, bounds), len(bounds))
+    people = _by_person("bit_or", mask, f"{test} AND {moment} < {microseconds(bounds[-1])}", person, part)
     rows = reader.rows(
         f"SELECT cohort, c, {counts_sql('v', len(bounds))} FROM begun JOIN ({people}) USING (person) GROUP BY ALL",
         parameters,
@@ -231,6 +234,10 @@ def _return(
 def _after(span: Span) -> int:
     """Return the first moment later than `now`, as the engine counts."""
     return microseconds(span.now) + 1
+
+
+def _moment(reader: Reader, bounds: Sequence[datetime]) -> str:
+    return reader.moment(microseconds(bound) for bound in bounds)
 
 
 def _index(column: str, bounds: Sequence[datetime]) -> str:

@@ -44,7 +44,7 @@ from typing import Any, Final, Literal, cast
 import msgspec
 
 from littlebro.analysis.cache import answered
-from littlebro.analysis.calendar import INTERVALS, Bucket, back, buckets, compared, cuts, reach
+from littlebro.analysis.calendar import INTERVALS, Bucket, back, buckets, compared, cuts, edges, reach
 from littlebro.analysis.grouping import (
     BITS,
     NUMERIC,
@@ -173,13 +173,9 @@ def trend(
     other = None if compare is None else compared(span, compare)
     start, end = reach(span, other, _ROLLING.get(measure, timedelta(0)))
     with open_reader(
-        alias,
-        collections=query.collections or None,
-        start=start,
-        end=end,
-        paths=(asked.by, asked.value),
-        cuts=cuts(span, other, interval),
-    ) as reader:
+        alias, collections=query.collections or None, start=start, end=end, paths=(asked.by, asked.value),
+        cuts=cuts(span, other), edges=edges(interval, span, other),
+    ) as reader:  # fmt: skip
         return answered(
             reader,
             span,
@@ -278,8 +274,8 @@ def _measured(
     if asked.measure in _ROLLING:
         return _rolling(reader, asked, span, whole, tops)
     selected = rows(asked, reader, span.start, span.end)
-    edges = [microseconds(bucket.start) for bucket in whole] + [microseconds(whole[-1].end)]
-    index = index_sql(reader.moment(edges), edges)
+    places = [microseconds(bucket.start) for bucket in whole] + [microseconds(whole[-1].end)]
+    index = index_sql(reader.moment(places), places)
     if asked.measure in NUMERIC:
         return _numbers(reader, asked, selected, index, tops)
     if asked.measure == "people":
