@@ -256,16 +256,19 @@ def _counted(
     nodes, links = [], []
     for step in range(steps):
         sources, targets = [_key(names, n) for n in (*tops[step], _OTHER)], tops[step + 1]
-        reader.rows(
-            f"CREATE OR REPLACE TEMP TABLE moves AS SELECT person, {_slot(step + 1, tops[step])} AS source,"
-            f" {_slot(step + 2, targets)} AS target FROM walks WHERE n{step + 1} IS NOT NULL"
-        )
         sessions: dict[int, dict[int, int]] = defaultdict(dict)
-        for source, target, count in reader.rows(
-            "SELECT source, target, count(*) FROM moves GROUP BY source, target"
+        persons: dict[int, list[int]] = {}
+        for source, target, numbers in reader.rows(
+            f"WITH moves AS MATERIALIZED (SELECT person, {_slot(step + 1, tops[step])} AS source,"
+            f" {_slot(step + 2, targets)} AS target FROM walks WHERE n{step + 1} IS NOT NULL)"
+            " SELECT source, target, [count(*)] FROM moves GROUP BY source, target"
+            f" UNION ALL {_people_sql(len(targets) + 1)}"
         ):
-            sessions[source][target] = count
-        for source, people, *went in reader.rows(_people_sql(len(targets) + 1)):
+            if target is None:
+                persons[source] = numbers
+            else:
+                sessions[source][target] = numbers[0]
+        for source, (people, *went) in persons.items():
             count, ended = sum(sessions[source].values()), sessions[source].get(_END, 0)
             nodes.append(PathNode(step, sources[source], people, count, people - went[-1], ended))
             links += [
@@ -280,7 +283,7 @@ def _counted(
 
 
 def _people_sql(slots: int) -> str:
-    """Return the SQL of people by source: all of them, those who went to each slot, and those who went anywhere.
+    """Return the SQL of people by source, as a list: all, those who went to each slot, and those who went anywhere.
 
     A person's moves from a source are bits of one number, so that people and sources are grouped only once.
     """
@@ -288,7 +291,7 @@ def _people_sql(slots: int) -> str:
     went = "".join(f", count(*) FILTER (went & (CAST(1 AS {kind}) << {slot}) <> 0)" for slot in range(slots))
     bit = f"CASE WHEN target = {_END} THEN 0 ELSE CAST(1 AS {kind}) << target END"
     return (
-        f"SELECT source, count(*){went}, count(*) FILTER (went <> 0) FROM (SELECT source, person,"
+        f"SELECT source, NULL, [count(*){went}, count(*) FILTER (went <> 0)] FROM (SELECT source, person,"
         f" bit_or({bit}) AS went FROM moves GROUP BY source, person) GROUP BY source"
     )
 
