@@ -7,6 +7,7 @@ environment gives is used as it is (`make test` starts all of them first).
 import itertools
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +24,7 @@ from tests.settings import SERVERS, database
 
 pytest_plugins = ["littlebro.testing.pytest_plugin"]
 
+_COURIER_ENDS = 5.0  # seconds
 DATABASE_ALIASES = {"sqlite": "default", "postgresql": "postgresql", "mariadb": "mariadb"}
 # What the tests of an extra need, and which those are.
 EXTRAS = {
@@ -193,8 +195,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip(missing[name])
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_teardown(item: pytest.Item) -> None:
+@pytest.hookimpl(tryfirst=True, wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
     """Close what littlebro built for the test, while its settings, database and folder are still there."""
     for module, handler in (
         ("littlebro.delivery.handler", "trackers"),
@@ -210,3 +212,10 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
             getattr(sys.modules[module], kept).clear()
     for cache in caches.all(initialized_only=True):
         cache.clear()
+    yield
+    # A courier that goes on would take the counts of the next test, and deliver into its database.
+    couriers = [thread for thread in threading.enumerate() if thread.name.startswith("littlebro-")]
+    for courier in couriers:
+        courier.join(_COURIER_ENDS)
+    if any(courier.is_alive() for courier in couriers):
+        pytest.fail(f"{len(couriers)} trackers of this test were not closed", pytrace=False)

@@ -90,6 +90,12 @@ class Service(ABC):
             self.paths[role] = found
         return True
 
+    def demand(self) -> None:
+        """Raise `UnavailableError` where its programs are not installed, or the environment says that it is missing."""
+        reason = os.environ.get(self.reason_variable())
+        if reason or not self.find():
+            raise UnavailableError(reason or f"{self.name} is not installed")
+
     def call(self, *command: str, **environment: str) -> None:
         """Run one of its programs to the end, as the account it runs under."""
         done = subprocess.run(

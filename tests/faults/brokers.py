@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from tests.faults.outages import Proxy
-from tests.servers import Service, UnavailableError
+from tests.servers import Service
 from tests.servers_brokers import RabbitMQ, Redis
 
 __all__ = ["Broker", "Forgetful", "Lasting"]
@@ -39,8 +39,7 @@ class Broker:
         self.kind = kind
         self.title = "RabbitMQ" if kind is RabbitMQ else "Redis"
         self._service = kind()
-        if not self._service.find():
-            raise UnavailableError(f"{self.title} is not installed")
+        self._service.demand()
         try:
             self._service.make_folder()
             self._service.prepare()

@@ -99,8 +99,7 @@ class Database:
 
     def __init__(self, folder: Path) -> None:
         self._service = PostgreSQL()
-        if not self._service.find():
-            raise UnavailableError("PostgreSQL is not installed")
+        self._service.demand()
         try:
             self._service.make_folder()
             self._service.prepare()
