@@ -69,14 +69,14 @@ def check_settings(**_: Any) -> list[CheckMessage]:
 
 
 def _is_a_plugins(name: str) -> bool:
-    """Return whether a setting belongs to a plugin, in use or not: ``LITTLEBRO_<PLUGIN>…``."""
+    """Return whether a setting belongs to a plugin, in use or not: ``LITTLEBRO_<PLUGIN>_…``."""
     try:
         known = hooks()
     except ImproperlyConfigured:
         return False
     owners = [*(plugin.name for plugin in known.loaded), *(failure.plugin for failure in known.failures)]
     return any(
-        name.startswith(f"LITTLEBRO_{owner.upper().replace('-', '_').replace('.', '_')}") for owner in owners
+        name.startswith(f"LITTLEBRO_{owner.upper().replace('-', '_').replace('.', '_')}_") for owner in owners
     )
 
 
@@ -157,7 +157,7 @@ def check_journals(**_: Any) -> list[CheckMessage]:
                     f"LITTLEBRO[{alias!r}]: the background thread writes to SQLite beside your requests; "
                     "transactions that begin deferred then fail at once."
                 )
-                hint = "Set DATABASES[…]['OPTIONS']['transaction_mode'] = 'IMMEDIATE'."
+                hint = "Set DATABASES[…]['OPTIONS'] = {'transaction_mode': 'IMMEDIATE', 'timeout': 20}."
                 found.append(checks.Warning(message, hint=hint, id="littlebro.W007"))
     return found
 

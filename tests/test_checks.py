@@ -171,10 +171,11 @@ def test_a_wrong_list_of_plugins_does_not_hide_an_unknown_setting() -> None:
 
 
 def test_a_plugins_own_settings_are_its_own(site: Site) -> None:
-    """LITTLEBRO_<PLUGIN>… is no unknown setting, be the plugin in use or broken."""
+    """LITTLEBRO_<PLUGIN>_… is no unknown setting, be the plugin in use or broken."""
     site.install_broken()
-    found = ids(LITTLEBRO_GOOD_LEVEL=1, LITTLEBRO_IMPORT_ERROR=1)
+    found = ids(LITTLEBRO_GOOD_LEVEL=1, LITTLEBRO_IMPORT_ERROR_LEVEL=1)
     assert "littlebro.E001" not in found
+    assert "littlebro.E001" in ids(LITTLEBRO_GOODS_LEVEL=1)
     assert "littlebro.E001" in ids(LITTLEBRO_BETTER_LEVEL=1)
 
 

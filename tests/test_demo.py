@@ -156,7 +156,7 @@ def test_the_admin_shows_the_events_and_ctrl_c_ends_in_order(start: Any) -> None
 
     run.process.send_signal(signal.SIGINT)
     assert run.end() == 0, run.said
-    assert "Besides, 1 events of other people" in run.said
+    assert "Besides, 1 event of other people" in run.said
     assert "They agree" in run.said
     assert list(run.temporary.iterdir()) == []
 

@@ -82,7 +82,7 @@ def _report(terminal: Terminal, options: Mapping[str, Any], who: Person) -> None
 def _head(terminal: Terminal, result: PersonReport) -> None:
     """Print who it is, their ids, and what they did how often."""
     zone = zone_of(result.tz)
-    terminal.say(f"{result.person}: {result.events:,} events")
+    terminal.say(f"{result.person}: {result.events:,} {'event' if result.events == 1 else 'events'}")
     for link in result.links:
         owner = (
             "" if link.user_id == result.person.user_id else f" (of {link.user_id})" if link.user_id else ""

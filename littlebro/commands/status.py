@@ -142,7 +142,7 @@ def _print(terminal: Terminal, report: Mapping[str, Any]) -> None:
 def _journal_lines(journal: Mapping[str, Any] | None) -> list[str]:
     if journal is None:
         return ["journal: none"]
-    lines = [f"journal: {journal['folder']}, {journal.get('active', 0)} being written"]
+    lines = [f"journal: {journal['folder']}, {journal.get('active', 0)} open"]
     rows: list[list[object]] = []
     for place, state in journal["destinations"].items():
         row: list[object] = [f"  for {_place(place)}:", f"{state['segments']} segments"]

@@ -96,7 +96,7 @@ class Spool:
         return self.waiting(SEALED, FANNED)
 
     def active(self) -> int:
-        """Return how many segments are being written at present, by any process."""
+        """Return how many segments are being written, or were by a process that is gone."""
         return len(self._files(ACTIVE))
 
     def take(self, path: Path) -> Claim | None:

@@ -109,7 +109,8 @@ class Summary:
             lines.append(f"  Before that, {self.past:,} events were imported: the weeks before.")
         if self.others:
             lines.append(
-                f"  Besides, {self.others:,} events of other people: yours, if you looked around in the shop."
+                f"  Besides, {self.others:,} {'event' if self.others == 1 else 'events'} of other people:"
+                " yours, if you looked around in the shop."
             )
         if self.waiting:
             lines.append(f"  Still on the way: {self.waiting}")

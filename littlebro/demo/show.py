@@ -133,7 +133,7 @@ class Show:
             self._stored.look()
             if self._stored.total > self._stored.past and not before:
                 self._screen.say(
-                    f"The first event was stored {time.monotonic() - self._began:.1f} s after the start."
+                    f"The first event was stored {time.monotonic() - self._began:.1f} s after the start of the demo."
                 )
             self._screen.live(live_line(self._stored))
 

@@ -44,7 +44,8 @@ class Stored:
         """Take in what was stored since the last look."""
         for position, event in backends[_ALIAS].scan_stored(self._last):
             self._take(event)
-            self.newest = (event.name, event.timestamp)
+            if self.newest is None or event.timestamp > self.newest[1]:
+                self.newest = (event.name, event.timestamp)
             self._last = position
 
     def count_anew(self) -> None:

@@ -40,6 +40,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "littlebro_delivery: deliver what the test tracks, as the settings say, from a journal of its own",
     )
+    if not config.pluginmanager.hasplugin("django"):  # the contracts bear its mark
+        config.addinivalue_line("markers", "django_db: of pytest-django, which is not there")
 
 
 def _in_use() -> bool:
