@@ -19,6 +19,13 @@ from tests.installing import Site, new_site
 MEMORY = {"BACKEND": "memory", "LOCATION": "test_checks"}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _features(django_db_setup: None, django_db_blocker: Any) -> None:
+    """Let Django ask each database, once a process, for what its own checks want to know of it."""
+    with django_db_blocker.unblock():
+        assert all(connection.features.supports_json_field for connection in connections.all())
+
+
 def run(databases: list[str] | None = None) -> list[checks.CheckMessage]:
     """Return what `manage.py check` says about littlebro."""
     found = checks.run_checks(include_deployment_checks=True, databases=databases)
