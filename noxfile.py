@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from random import randrange
 
 import nox
 
@@ -52,7 +53,8 @@ def _runs(candidate: "str | Path") -> bool:
 def run_suite(session: nox.Session) -> None:
     """Run pytest; tests that need a server are skipped, with the reason given here."""
     missing = {f"LITTLEBRO_TEST_{server}_MISSING": "the matrix runs on SQLite" for server in SERVERS}
-    session.run("python", "-m", "pytest", "-q", *session.posargs, env={**missing, "CI": ""})
+    seed = f"--randomly-seed={randrange(2**32)}"  # said with the command, so that the order can be had again
+    session.run("python", "-m", "pytest", "-q", seed, *session.posargs, env={**missing, "CI": ""})
 
 
 def add_cell(python: str, django: str) -> None:

@@ -59,7 +59,11 @@ class Run:
         """End it, if it has not ended."""
         if self.process.poll() is None:
             self.process.terminate()
-        self.process.communicate(timeout=60)
+        try:
+            self.process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:  # it must not go on beside the tests that follow
+            self.process.kill()
+            raise
 
     def number(self, what: str) -> int:
         """Return a number of the summary."""

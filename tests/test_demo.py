@@ -92,7 +92,7 @@ def test_the_first_signal_asks_and_the_second_insists(monkeypatch: pytest.Monkey
 
     def run(_options: argparse.Namespace, stop: threading.Event, *_: object) -> int:
         signal.raise_signal(signal.SIGINT)
-        asked.append(stop.is_set())
+        asked.append(stop.wait(5))
         signal.raise_signal(signal.SIGTERM)
         raise AssertionError("the second signal did not interrupt")
 
@@ -100,6 +100,27 @@ def test_the_first_signal_asks_and_the_second_insists(monkeypatch: pytest.Monkey
     assert runner.main(["--port", "0"]) == 130
     assert asked == [True]
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_signal_finds_the_event_locked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may come at any moment, that at which the demo begins to wait for it too."""
+
+    def late(_number: int, _frame: object) -> None:
+        raise AssertionError("the handler waits for what it interrupted")
+
+    def run(_options: argparse.Namespace, stop: threading.Event, *_: object) -> int:
+        with stop._cond:  # type: ignore[attr-defined]  # Event.wait holds it for a moment
+            signal.raise_signal(signal.SIGTERM)
+        return 0 if stop.wait(5) else 1
+
+    monkeypatch.setattr(runner, "_run", run)
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, 5)
+    try:
+        assert runner.main(["--port", "0"]) == 0
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 # Whole runs.

@@ -156,11 +156,15 @@ def _crowd(text: str) -> int:
 @contextlib.contextmanager
 def _signals(stop: threading.Event) -> Iterator[None]:
     """Take the first Ctrl-C or SIGTERM as the wish to end in order, a second one as that to end at once."""
+    asked = False
 
     def end(_number: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
+        nonlocal asked
+        if asked or stop.is_set():
             raise KeyboardInterrupt
-        stop.set()
+        asked = True
+        # Not here: what was interrupted may be waiting for the event at this moment, and hold its lock.
+        threading.Thread(target=stop.set, name="demo-stop", daemon=True).start()
 
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
