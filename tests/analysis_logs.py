@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -29,6 +30,16 @@ def fill(settings: Any, events: Iterable[Event]) -> None:
     """Make a new store, with these events in it, the default one."""
     settings.LITTLEBRO = {"default": {"BACKEND": "memory", "LOCATION": f"log {next(_numbers)}"}}
     backends["default"].save_many(list(events))
+
+
+@contextmanager
+def without_lake(settings: Any) -> Iterator[None]:
+    """Let reports read the store itself for a while."""
+    folder, settings.LITTLEBRO_LAKE = settings.LITTLEBRO_LAKE, None
+    try:
+        yield
+    finally:
+        settings.LITTLEBRO_LAKE = folder
 
 
 def people(log: Iterable[Event]) -> dict[str, str | None]:

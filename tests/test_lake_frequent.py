@@ -16,7 +16,7 @@ from littlebro.analysis import Breakdown, Key, Trend, breakdown, lake, trend
 from littlebro.analysis.engine import engine
 from littlebro.analysis.lake.manifest import Manifest, lake_of
 from littlebro.storage.handler import backends
-from tests.analysis_logs import T0, event, fill
+from tests.analysis_logs import T0, event, fill, without_lake
 from tests.oracle import logs
 
 LATER = datetime(2030, 1, 1, tzinfo=UTC)
@@ -152,11 +152,8 @@ def test_random_logs(with_lake: Any, log: list[Any], by: Any, value: Any, cuts: 
         lake.sync()
         backends["default"].save_many(news)
     found = answers(query, by, value)
-    folder, with_lake.LITTLEBRO_LAKE = with_lake.LITTLEBRO_LAKE, None
-    try:
+    with without_lake(with_lake):
         assert found == answers(query, by, value)
-    finally:
-        with_lake.LITTLEBRO_LAKE = folder
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from littlebro.analysis.lake.manifest import File, Lake
 from littlebro.analysis.lake.write import read_with
 from littlebro.analysis.reader import open_reader
 from littlebro.analysis.rows import microseconds
-from tests.analysis_logs import T0, event, fill
+from tests.analysis_logs import T0, event, fill, without_lake
 from tests.oracle import logs
 
 LATER = datetime(2030, 1, 1, tzinfo=UTC)
@@ -71,11 +71,8 @@ def test_random_logs(
     query = EventQuery(start=start, end=end)
     lake.sync()
     found = answers(query, zone, now)
-    folder, with_lake.LITTLEBRO_LAKE = with_lake.LITTLEBRO_LAKE, None
-    try:
+    with without_lake(with_lake):
         assert found == answers(query, zone, now)
-    finally:
-        with_lake.LITTLEBRO_LAKE = folder
 
 
 def test_which_files_have_one_moment(tmp_path: Path) -> None:

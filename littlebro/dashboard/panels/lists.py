@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from django.utils.http import urlencode
 
 from littlebro.analysis.question import Path, Person
-from littlebro.analysis.reports.breakdown import ROW_MEASURES, Breakdown, Row, breakdown
+from littlebro.analysis.reports.breakdown import ROW_MEASURES, Breakdown, Row, RowMeasure, breakdown
 from littlebro.analysis.result import Key, Table
 from littlebro.dashboard.charts import bar
 from littlebro.dashboard.numbers import change, exact, percent
@@ -37,10 +37,10 @@ def _by(question: Question) -> Path:
 
 
 def _ask(
-    question: Question, limit: int, measure: str | None, value: Path | None, *, rest: bool = True
+    question: Question, limit: int, measure: RowMeasure | None, value: Path | None, *, rest: bool = True
 ) -> Breakdown:
     return breakdown(
-        question.query, by=_by(question), limit=limit, measure=measure, value=value, rest=rest,  # type: ignore[arg-type]
+        question.query, by=_by(question), limit=limit, measure=measure, value=value, rest=rest,
         compare=question.compare, alias=question.alias, tz=question.zone, now=question.now, person=question.person,
     )  # fmt: skip
 
@@ -61,11 +61,12 @@ def _ask_whole(question: Question) -> Answer:
     return Answer.of(result, Table(table.columns, [table.rows[place] for place in order]))
 
 
-def _measure(question: Question) -> tuple[str | None, Path | None]:
+def _measure(question: Question) -> tuple[RowMeasure | None, Path | None]:
     """Return the measure of the third column and its field, None where there is none."""
-    measure = question.choice("measure", ("", "people", "events", *ROW_MEASURES))
-    if measure in {"", "people", "events"}:
+    chosen = question.choice("measure", ("", "people", "events", *ROW_MEASURES))
+    if chosen in {"", "people", "events"}:
         return None, None
+    measure = cast("RowMeasure", chosen)
     value = question.path("value")
     if measure not in NUMERIC:
         return measure, None
