@@ -86,9 +86,6 @@ def _readers() -> Iterator[Callable[[], object]]:
     visit.META = {"REMOTE_ADDR": "192.0.2.1"}
     yield from (partial(conf.setting, name) for name in GLOBAL_SETTINGS if name != "LITTLEBRO")
     yield partial(privacy.client_ip, visit)
-    yield partial(privacy.text_list, "LITTLEBRO_RESPECT")
-    yield partial(privacy.text_list, "LITTLEBRO_MIDDLEWARE_IGNORE")
-    yield privacy.anonymous_cookie
 
 
 @register("littlebro")

@@ -17,7 +17,7 @@ from littlebro.conf import setting
 from littlebro.delivery.guard import must_raise
 from littlebro.delivery.handler import trackers
 from littlebro.events.context import open_request
-from littlebro.privacy import anonymous_cookie, issue_anonymous_id, page_params, text_list
+from littlebro.privacy import issue_anonymous_id, page_params
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -89,7 +89,7 @@ class _Visit:
         self.started = perf_counter()
         # Before the view runs: a wrong setting raises here, and not after an order was paid.
         self.tracker = trackers[_ALIAS]
-        self.recorded = not request.path.startswith(text_list("LITTLEBRO_MIDDLEWARE_IGNORE"))
+        self.recorded = not request.path.startswith(setting("LITTLEBRO_MIDDLEWARE_IGNORE"))
         self.fresh_id = issue_anonymous_id(request) if self.recorded else None
 
     def record(self, response: object, error: BaseException | None) -> None:
@@ -116,11 +116,10 @@ class _Visit:
 
     def leave_cookie(self, response: HttpResponseBase) -> None:
         """Set the anonymous cookie where this request issued an id."""
-        name = anonymous_cookie()
-        if self.fresh_id is None or name is None:
+        if self.fresh_id is None:
             return
         response.set_cookie(
-            name,
+            setting("LITTLEBRO_ANONYMOUS_COOKIE"),
             self.fresh_id,
             max_age=setting("LITTLEBRO_ANONYMOUS_COOKIE_AGE"),
             secure=self.request.is_secure(),

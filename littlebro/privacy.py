@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
 __all__ = [
-    "anonymous_cookie",
     "anonymous_id",
     "clean_path",
     "clean_referrer",
@@ -46,7 +45,6 @@ __all__ = [
     "request_facts",
     "request_id",
     "shorten_ip",
-    "text_list",
 ]
 
 MAX_USER_AGENT: Final = 512
@@ -58,7 +56,6 @@ _MAX_FORWARDED: Final = 1000
 
 # Cc and lone surrogates: what no backend can keep, or no terminal should show.
 _UNSAFE: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
-_COOKIE_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 _HOP: Final = "HTTP_X_FORWARDED_FOR"
 _SIXTOFOUR: Final = ipaddress.IPv6Network("2002::/16")
 
@@ -76,14 +73,15 @@ def request_facts(request: HttpRequest) -> Mapping[str, Any]:
     known: Mapping[str, Any] | None = request.__dict__.get(_FACTS)
     if known is not None:
         return known
-    meta = request.META
-    found = (
-        ("ip", client_ip(request)),
-        ("user_agent", clean_user_agent(_header(meta.get("HTTP_USER_AGENT")))),
-        ("referrer", clean_referrer(_header(meta.get("HTTP_REFERER")))),
-        ("request_id", request_id(request)),
-    )
-    facts = {name: value for name, value in found if value}
+    meta, facts = request.META, {}
+    if ip := client_ip(request):
+        facts["ip"] = ip
+    if user_agent := clean_user_agent(_header(meta.get("HTTP_USER_AGENT"))):
+        facts["user_agent"] = user_agent
+    if referrer := clean_referrer(_header(meta.get("HTTP_REFERER"))):
+        facts["referrer"] = referrer
+    if name := request_id(request):
+        facts["request_id"] = name
     request.__dict__[_FACTS] = facts
     return facts
 
@@ -106,7 +104,7 @@ def page_params(
     match = request.resolver_match
     params = {
         "path": clean_path(request.path),
-        "method": _UNSAFE.sub("", request.method or "")[:_MAX_METHOD],
+        "method": _safe(request.method or "")[:_MAX_METHOD],
         "route": None if match is None else match.route,
         "status": _status(response) if error is None else _status_of(error),
         "duration_ms": round(seconds * 1000, 3),
@@ -141,7 +139,7 @@ def client_ip(request: HttpRequest) -> str | None:
     can send that. A number says how many proxies stand in front of Django, the peer among them; a list holds
     their addresses, networks or address prefixes, and the visitor is the last hop that none of them matches.
     """
-    policy = _ip_policy()
+    policy = setting("LITTLEBRO_IP")
     if policy == "off":
         return None
     meta = request.META
@@ -156,16 +154,8 @@ def client_ip(request: HttpRequest) -> str | None:
 
 def shorten_ip(text: str) -> str | None:
     """Return an address from a log line as `LITTLEBRO_IP` allows it; None for what is no address."""
-    policy = _ip_policy()
+    policy = setting("LITTLEBRO_IP")
     return None if policy == "off" else _shorten(text, policy)
-
-
-def _ip_policy() -> str:
-    policy: object = setting("LITTLEBRO_IP")
-    if policy not in ("off", "truncated", "full"):
-        message = f"LITTLEBRO_IP must be 'off', 'truncated' or 'full', not {policy!r}."
-        raise ImproperlyConfigured(message)
-    return str(policy)
 
 
 @lru_cache(maxsize=4096)
@@ -236,14 +226,18 @@ def _header(value: object) -> str:
         return value
 
 
+def _safe(text: str) -> str:
+    return text if text.isprintable() else _UNSAFE.sub("", text)
+
+
 def clean_user_agent(text: str) -> str:
     """Return a user agent without control characters, at most 512 characters."""
-    return _UNSAFE.sub("", text[: 4 * MAX_USER_AGENT])[:MAX_USER_AGENT]
+    return _safe(text[: 4 * MAX_USER_AGENT])[:MAX_USER_AGENT]
 
 
 def clean_referrer(text: str) -> str:
     """Return a referrer without query, fragment, user name and password, at most 1,024 characters."""
-    text = _UNSAFE.sub("", text[: 4 * MAX_REFERRER]).partition("#")[0].partition("?")[0]
+    text = _safe(text[: 4 * MAX_REFERRER]).partition("#")[0].partition("?")[0]
     scheme, mark, rest = text.partition("://")
     if mark:
         host, slash, path = rest.partition("/")
@@ -266,9 +260,10 @@ def opted_out(request: HttpRequest) -> bool:
     """Return whether the visitor asked not to be tracked, by a header listed in `LITTLEBRO_RESPECT`."""
     known: bool | None = request.__dict__.get(_OPTED_OUT)
     if known is None:
-        meta = request.META
-        keys = _meta_keys(text_list("LITTLEBRO_RESPECT"))
-        known = any(meta.get(key, "").strip() == "1" for key in keys)
+        meta, known = request.META, False
+        for key in _meta_keys(setting("LITTLEBRO_RESPECT")):
+            if key in meta and meta[key].strip() == "1":
+                known = True
         request.__dict__[_OPTED_OUT] = known
     return known
 
@@ -276,15 +271,6 @@ def opted_out(request: HttpRequest) -> bool:
 @lru_cache(maxsize=8)
 def _meta_keys(headers: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(f"HTTP_{header.upper().replace('-', '_')}" for header in headers)
-
-
-def text_list(option: str) -> tuple[str, ...]:
-    """Return a setting that is a list of text, refusing a bare string: it would be read letter by letter."""
-    value = setting(option)
-    if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
-        return tuple(value)
-    message = f"{option} must be a list of text, not {value!r}."
-    raise ImproperlyConfigured(message)
 
 
 def loaded_user_id(request: HttpRequest) -> str | None:
@@ -305,17 +291,6 @@ def loaded_user_id(request: HttpRequest) -> str | None:
     return None if key is None else str(key)
 
 
-def anonymous_cookie() -> str | None:
-    """Return the name of the anonymous cookie, or None where it is switched off."""
-    name: object = setting("LITTLEBRO_ANONYMOUS_COOKIE")
-    if name is None:
-        return None
-    if not isinstance(name, str) or not _COOKIE_NAME.fullmatch(name):
-        message = f"LITTLEBRO_ANONYMOUS_COOKIE must be a cookie's name (RFC 6265) or None, not {name!r}."
-        raise ImproperlyConfigured(message)
-    return name
-
-
 def anonymous_id(request: HttpRequest) -> str | None:
     """Return the anonymous id of the visitor: what the cookie says, or what was issued in this request.
 
@@ -325,7 +300,7 @@ def anonymous_id(request: HttpRequest) -> str | None:
     issued: str | None = request.__dict__.get(_ISSUED)
     if issued is not None:
         return issued
-    name = anonymous_cookie()
+    name = setting("LITTLEBRO_ANONYMOUS_COOKIE")
     if name is None or opted_out(request):
         return None
     sent = request.COOKIES.get(name)
@@ -336,7 +311,11 @@ def anonymous_id(request: HttpRequest) -> str | None:
 
 def issue_anonymous_id(request: HttpRequest) -> str | None:
     """Give a visitor without an anonymous id a random one; return it if a cookie is to be set, else None."""
-    if anonymous_cookie() is None or opted_out(request) or anonymous_id(request) is not None:
+    if (
+        setting("LITTLEBRO_ANONYMOUS_COOKIE") is None
+        or opted_out(request)
+        or anonymous_id(request) is not None
+    ):
         return None
     fresh = secrets.token_urlsafe(16)
     request.__dict__[_ISSUED] = fresh

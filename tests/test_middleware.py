@@ -194,6 +194,16 @@ def test_nothing_private_is_recorded(client: Client) -> None:
     assert event.params["method"] == "POST"
 
 
+def test_facts_under_sensitive_keys_are_redacted(client: Client) -> None:
+    """What the request says is redacted as params are: in the first event, and once its keys are known."""
+    with override_settings(LITTLEBRO_SENSITIVE_KEYS=["user_agent"]):
+        for _ in range(2):
+            client.get("/", headers={"user-agent": "Firefox", "referer": "https://example.org/"})
+        contexts = [event.context for event in stored()]
+    expected = {"user_agent": "[redacted]", "referrer": "https://example.org/"}
+    assert [{key: context[key] for key in expected} for context in contexts] == [expected, expected]
+
+
 @both
 @pytest.mark.parametrize(
     "path", ["/free/a%00b%0ac", "/free/" + "a" * 9000, "/free/%e6%bc%a2/%ff", "/free/%ed%a0%80"]

@@ -6,7 +6,7 @@ for. Every complaint is an `ImproperlyConfigured` that starts with the setting a
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +32,7 @@ __all__ = [
 _values: Final[dict[str, Any]] = {}
 _ALIAS = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _WHOLE: Final = {"LITTLEBRO_ANONYMOUS_COOKIE_AGE", "LITTLEBRO_ANALYSIS_TAIL_EVENTS"}
+_COOKIE_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 _LONGEST: Final = 86_400
 _MOST_DAYS: Final = 365_000  # so that "now" less that many is still a date
 COLLECTION: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -62,7 +63,7 @@ def is_ours(name: str) -> bool:
 
 
 def setting(name: str) -> Any:
-    """Return the global setting `name`, or its default where the project does not set it.
+    """Return the global setting `name`, or its default where the project does not set it; a list as a tuple.
 
     Raises `ImproperlyConfigured` for a value of the wrong shape.
     """
@@ -71,34 +72,60 @@ def setting(name: str) -> Any:
     except KeyError:
         # Django looks a missing setting up anew each time, at 2 µs; a request asks for five of them.
         value = getattr(settings, name, GLOBAL_SETTINGS[name].default)
-        problem = _wrong_value(name, value)
-        if problem:
-            raise ImproperlyConfigured(f"{name} must be {problem}, not {value!r:.80}.") from None
+        if name in _SHAPES:
+            fits, shape = _SHAPES[name]
+            if not fits(value):
+                raise ImproperlyConfigured(f"{name} must be {shape}, not {value!r:.80}.") from None
+            value = tuple(value) if isinstance(value, list) else value
         _values[name] = value
         return value
 
 
-def _wrong_value(name: str, value: object) -> str:
-    """Return what a global setting must be, or "" where it is; those with a reader of their own are left to it."""
-    if name.startswith("LITTLEBRO_MAX_") or name in _WHOLE:
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            return f"a whole number above zero, for instance {GLOBAL_SETTINGS[name].default}"
-    elif name == "LITTLEBRO_SENSITIVE_KEYS":
-        if not isinstance(value, list | tuple | set | frozenset) or not all(
-            isinstance(entry, str) and any(map(str.isalnum, entry)) for entry in value
-        ):
-            return "a list of text"  # a bare text would be read letter by letter
-    elif name == "LITTLEBRO_LAKE" and not (value is None or (isinstance(value, str | Path) and str(value))):
-        return "the path of a folder, or None"
-    elif name == "LITTLEBRO_ANALYSIS_SECONDS":
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _LONGEST:
-            return f"a number of seconds above zero, at most {_LONGEST:,}"
-    elif name == "LITTLEBRO_ANALYSIS_THREADS" and value is not None:
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            return "a whole number above zero, or None"
-    elif name == "LITTLEBRO_STRICT" and value is not None and not isinstance(value, bool):
-        return "True, False or None"
-    return ""
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _are_texts(value: object) -> bool:
+    """Return whether it is a list of text; a bare text would be read letter by letter."""
+    return isinstance(value, list | tuple) and all(isinstance(entry, str) for entry in value)
+
+
+def _are_keys(value: object) -> bool:
+    return isinstance(value, list | tuple | set | frozenset) and all(
+        isinstance(entry, str) and any(map(str.isalnum, entry)) for entry in value
+    )
+
+
+def _is_duration(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= _LONGEST
+
+
+# What a global setting must be, in code and in words; one that is not named here has a reader of its own.
+_SHAPES: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
+    **{
+        name: (_is_whole, f"a whole number above zero, for instance {option.default}")
+        for name, option in GLOBAL_SETTINGS.items()
+        if name.startswith("LITTLEBRO_MAX_") or name in _WHOLE
+    },
+    "LITTLEBRO_SENSITIVE_KEYS": (_are_keys, "a list of text"),
+    "LITTLEBRO_IP": (lambda value: value in ("off", "truncated", "full"), "'off', 'truncated' or 'full'"),
+    "LITTLEBRO_RESPECT": (_are_texts, "a list of text"),
+    "LITTLEBRO_MIDDLEWARE_IGNORE": (_are_texts, "a list of text"),
+    "LITTLEBRO_ANONYMOUS_COOKIE": (
+        lambda value: value is None or (isinstance(value, str) and bool(_COOKIE_NAME.fullmatch(value))),
+        "a cookie's name (RFC 6265) or None",
+    ),
+    "LITTLEBRO_LAKE": (
+        lambda value: value is None or (isinstance(value, str | Path) and bool(str(value))),
+        "the path of a folder, or None",
+    ),
+    "LITTLEBRO_ANALYSIS_SECONDS": (_is_duration, f"a number of seconds above zero, at most {_LONGEST:,}"),
+    "LITTLEBRO_ANALYSIS_THREADS": (
+        lambda value: value is None or _is_whole(value),
+        "a whole number above zero, or None",
+    ),
+    "LITTLEBRO_STRICT": (lambda value: value is None or isinstance(value, bool), "True, False or None"),
+}
 
 
 def _forget_value(*, setting: str, **_: Any) -> None:

@@ -70,10 +70,11 @@ class Pipeline:
         )
         ambient = current()
         if ambient is not EMPTY or request is not None or context is not None:
+            request = ambient.request if request is None else request
             surrounded = self._surround(event, ambient, request, context)
             if surrounded is None:
                 return None
-            event, request = surrounded
+            event = surrounded
         if self.hooks.in_caller:
             return self._past_plugins(event, request)
         return event, self.line(event)
@@ -124,25 +125,28 @@ class Pipeline:
 
     def _surround(
         self, event: Event, ambient: Ambient, request: HttpRequest | None, given: Mapping[str, Any] | None
-    ) -> tuple[Event, HttpRequest | None] | None:
+    ) -> Event | None:
         """Return the event with what the request and the bound values add; None where it is to be dropped."""
         if ambient.delivering:
             losses.count(self._alias, "inside-delivery")
             return None
-        request = ambient.request if request is None else request
         context: dict[str, Any] = {}
         user_id, anonymous_id = event.user_id or ambient.user_id, event.anonymous_id or ambient.anonymous_id
         if request is not None:
             if privacy.opted_out(request):
                 losses.count(self._alias, "opted-out")
                 return None
-            self.add_context(context, privacy.request_facts(request))
+            facts = privacy.request_facts(request)
+            if self._validator.are_harmless(facts):
+                context.update(facts)  # text that is clean already, under keys that are fit and not redacted
+            else:
+                self.add_context(context, facts)
             user_id = user_id or self._optional(privacy.loaded_user_id(request))
             anonymous_id = anonymous_id or self._optional(privacy.anonymous_id(request))
         for more in (ambient.values, given):
             if more:
                 self.add_context(context, more)
-        return event.with_context(context, user_id, anonymous_id), request
+        return event.with_context(context, user_id, anonymous_id)
 
     def _optional(self, value: str | None) -> str | None:
         """Return an id that the request suggested, or None where it is not fit to be one."""

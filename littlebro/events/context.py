@@ -80,11 +80,19 @@ def inside_delivery() -> Iterator[None]:
         _ambient.reset(token)
 
 
-@contextmanager
-def open_request(request: HttpRequest) -> Iterator[None]:
+class open_request:  # noqa: N801 - used as the functions above, at a fifth of what a generator costs
     """Make `request` the ambient one inside the block, so that events know who and where."""
-    token = _ambient.set(msgspec.structs.replace(_ambient.get(), request=request))
-    try:
-        yield
-    finally:
-        _ambient.reset(token)
+
+    __slots__ = ("_request", "_token")
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._request = request
+
+    def __enter__(self) -> None:
+        outer = _ambient.get()
+        self._token = _ambient.set(
+            Ambient(outer.values, self._request, outer.user_id, outer.anonymous_id, outer.delivering)
+        )
+
+    def __exit__(self, *_: object) -> None:
+        _ambient.reset(self._token)

@@ -126,6 +126,10 @@ class Validator:
             self._harmless.add(text)
         return text, sensitive
 
+    def are_harmless(self, keys: Iterable[str]) -> bool:
+        """Return whether all `keys` were found fit before, and none has its value redacted."""
+        return self._harmless.issuperset(keys)
+
     def is_sensitive(self, key: str) -> bool:
         """Return whether values under `key` are redacted: see `LITTLEBRO_SENSITIVE_KEYS`.
 
