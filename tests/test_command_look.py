@@ -191,6 +191,14 @@ class TestPlugins:
         _, out, _ = run("plugins", "--json")
         assert {part["kind"] for part in json.loads(out)} == {"trackers", "backends", "plugins"}
 
+    def test_an_extra_that_is_not_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What lacks nothing but a library is no failure: the requirement to install stands in its line."""
+        monkeypatch.setitem(sys.modules, "pymongo", None)
+        monkeypatch.delitem(sys.modules, "littlebro_backends.mongo", raising=False)
+        line = next(line for line in run("plugins")[1].splitlines() if "backends  mongo" in line)
+        assert line.endswith('not in use: it needs pip install "django-littlebro[mongo]"')
+        assert "failed" not in run("plugins")[1]
+
     def test_nothing_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A checkout that was never installed says so."""
         monkeypatch.setattr("littlebro.commands.plugins.installed", lambda _kind: [])

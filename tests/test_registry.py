@@ -165,6 +165,8 @@ def test_a_missing_library_names_the_extra(
     assert advice in message
     part = next(part for part in registry.installed("backends") if part.name == name)
     assert advice in str(part.error)
+    assert (part.needs or "") in advice
+    assert (part.needs is None) == (library == "unheard_of")
 
 
 def test_a_package_without_its_own_module_is_offered_no_extra(site: Site) -> None:

@@ -35,13 +35,15 @@ def run(terminal: Terminal, options: Mapping[str, Any]) -> str | None:
     ):
         terminal.say(line)
     for part in parts:
-        if part.error is not None:
+        if part.error is not None and part.needs is None:
             terminal.say()
             terminal.say(f"{part.kind} {part.name} ({part.target}) failed: {printable(part.error)}")
     return None
 
 
 def _state(part: Part) -> str:
+    if part.needs is not None:
+        return f'not in use: it needs pip install "{part.needs}"'
     if part.error is not None:
         return "failed"
     if not part.active:

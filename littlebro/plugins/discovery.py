@@ -22,6 +22,7 @@ __all__ = [
     "extra_for",
     "group",
     "home_of",
+    "lacking",
     "load_path",
     "package_of",
     "suggest",
@@ -171,13 +172,19 @@ def describe(error: BaseException, point: EntryPoint | None = None) -> str:
     `point` is the entry point that was being loaded, or one of the same package.
     """
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    if isinstance(error, ModuleNotFoundError) and error.name and point is not None:
-        # A package whose own module is gone is broken; no extra would mend it.
-        own = error.name.partition(".")[0] == point.module.partition(".")[0]
-        extra = None if own else extra_for(error.name, point.dist, point.name)
-        if extra:
-            text = f'it needs {error.name!r}, which is not installed: pip install "{extra}"'
+    extra = lacking(error, point)
+    if extra:
+        text = f'it needs {getattr(error, "name", "")!r}, which is not installed: pip install "{extra}"'
     return " ".join(text.split()).rstrip(".")
+
+
+def lacking(error: BaseException | None, point: EntryPoint | None) -> str | None:
+    """Return the extra whose library the import of `point` missed, as `extra_for` does, or None."""
+    if not isinstance(error, ModuleNotFoundError) or not error.name or point is None:
+        return None
+    # A package whose own module is gone is broken; no extra would mend it.
+    own = error.name.partition(".")[0] == point.module.partition(".")[0]
+    return None if own else extra_for(error.name, point.dist, point.name)
 
 
 def home_of(path: str) -> EntryPoint | None:

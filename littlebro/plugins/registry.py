@@ -54,7 +54,8 @@ _CONTRACTS: Final[Mapping[str, _Contract]] = {
 class Part(NamedTuple):
     """Something installed: its kind, name, target ("module:Class"), package and version, and why it is unusable.
 
-    `active` is False for a plugin that is installed and switched off; `hooks` are those a plugin implements.
+    `needs` is the requirement ("package[extra]") that would make it usable, where that is all it lacks. `active`
+    is False for a plugin that is installed and switched off; `hooks` are those a plugin implements.
     """
 
     kind: str
@@ -65,6 +66,7 @@ class Part(NamedTuple):
     error: str | None = None
     active: bool = True
     hooks: tuple[str, ...] = ()
+    needs: str | None = None
 
 
 class _Conflict(Exception):
@@ -178,11 +180,12 @@ def installed(kind: Kind) -> list[Part]:
 def _part(kind: Kind, point: EntryPoint) -> Part:
     package = package_of(point)
     error: str | None = None
+    needs: str | None = None
     try:
         _check_class(kind, _Finder(kind, point.name).found)
     except (_Conflict, PluginError) as problem:
-        error = f"{point.name!r} {problem}"
-    return Part(kind, point.name, point.value, package.name, package.version, error)
+        error, needs = f"{point.name!r} {problem}", discovery.lacking(problem.__cause__, point)
+    return Part(kind, point.name, point.value, package.name, package.version, error, needs=needs)
 
 
 def _plugins() -> list[Part]:
