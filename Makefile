@@ -20,7 +20,6 @@ ARGS ?=
 python = $(VENV)/bin/python
 pip = $(python) -m pip install --quiet --disable-pip-version-check
 manage = $(python) tests/manage.py
-cover = $(if $(strip $(ARGS)),,--cov --cov-fail-under=95)
 
 .PHONY: help demo test faults oldest lint format docs screenshots bench changelog clean
 .DEFAULT_GOAL := help
@@ -54,7 +53,7 @@ demo: $(VENV)/.$(subst $() ,,$(demo_extras))
 	@$(serve)$(python) -m littlebro demo --tracker $(TRACKER) --backend $(BACKEND) $(ARGS)
 
 test: $(VENV)/.test
-	$(python) tests/services.py run -- $(python) -m pytest $(cover) $(ARGS)
+	$(if $(strip $(ARGS)),$(python) tests/services.py run -- $(python) -m pytest $(ARGS),$(python) tests/suite.py)
 
 # Only the whole table is written into the documentation.
 faults: $(VENV)/.test
@@ -94,7 +93,7 @@ bench: $(VENV)/.bench
 	  $(python) -m benchmarks $(ARGS)
 
 clean:
-	rm -rf $(VENV) .venv-oldest build dist docs/_build htmlcov .coverage .coverage.* .hypothesis .import_linter_cache \
+	rm -rf $(VENV) .venv-oldest build dist docs/_build htmlcov .coverage .coverage?* .hypothesis .import_linter_cache \
 	  .mypy_cache .pytest_cache .ruff_cache
 
 $(python):
