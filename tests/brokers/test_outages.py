@@ -72,9 +72,11 @@ def test_outage(stage: Stage, tmp_path: Path, path: str, fault: str) -> None:
     assert not row.broken, row.broken
 
 
-def test_every_path_has_its_table(stage: Stage) -> None:
+def test_every_path_has_its_table(tmp_path: Path) -> None:
     """To list all trials starts nothing, and none is there twice."""
+    stage = Stage(tmp_path)
     every: list[Felt | Story] = [*felt(stage), *stories(stage)]
     names = [(case.fault, case.path) for case in every]
     assert len(names) == len(set(names)) > 60
     assert {path for _, path in names} == set(PATHS)
+    assert not list(tmp_path.iterdir())

@@ -116,16 +116,14 @@ def _replace_worker(site: Site) -> None:
 
 
 @contextlib.contextmanager
-def everything(
-    database: Database, broker_of: Callable[[str], Broker], path: str, world: World
-) -> Iterator[None]:
+def everything(database: Database, broker: Broker, world: World) -> Iterator[None]:
     """Kill the broker, a worker and another web process, stop the database; have all of it back at the end."""
     site = _site(world)
     nursery = site.start("nursery")
     born = site.ask(nursery)["child"]
     time.sleep(0.5)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(broker_of(path).killed())
+        stack.enter_context(broker.killed())
         stack.enter_context(database.stopped())
         site.kill(site.running[0])
         os.kill(born, signal.SIGKILL)

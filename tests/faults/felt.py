@@ -61,8 +61,7 @@ def felt(stage: Stage) -> Iterator[Felt]:
         yield from _stores(stage, path)
         yield _disk(stage, path)
         yield _cap(stage, path)
-        yield Felt("all at once", path, partial(stage.world, path, celery=_VISIBLE_AGAIN),
-                   partial(everything, stage.database, stage.broker, path), at_most=_handed_out(path))  # fmt: skip
+        yield _all_at_once(stage, path)
     yield from _memory_of_redis(stage)
 
 
@@ -112,6 +111,14 @@ def _cap(stage: Stage, path: str) -> Felt:
 
     world = partial(stage.world, path, options=options)
     return Felt(f"journal full (MAX_BYTES), {away} frozen", path, world, frozen, refuses=True)
+
+
+def _all_at_once(stage: Stage, path: str) -> Felt:
+    def outage(world: World) -> AbstractContextManager[None]:
+        return everything(stage.database, stage.broker(path), world)
+
+    world = partial(stage.world, path, celery=_VISIBLE_AGAIN)
+    return Felt("all at once", path, world, outage, at_most=_handed_out(path))
 
 
 def _brokers(stage: Stage, path: str) -> Iterator[Felt]:
