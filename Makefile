@@ -21,7 +21,7 @@ python = $(VENV)/bin/python
 pip = $(python) -m pip install --quiet --disable-pip-version-check
 manage = $(python) tests/manage.py
 
-.PHONY: help demo test faults oldest lint format docs screenshots bench changelog clean
+.PHONY: help environment demo test faults oldest lint format docs screenshots bench changelog clean
 .DEFAULT_GOAL := help
 comma := ,
 
@@ -67,6 +67,9 @@ oldest: pyproject.toml
 	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]' \
 	  --constraint .venv-oldest/constraints
 	.venv-oldest/bin/python tests/services.py run -- .venv-oldest/bin/python -m pytest $(ARGS)
+
+# Both sets of tools, one after the other: whoever runs `make lint` beside `make test` calls this first.
+environment: $(VENV)/.lint $(VENV)/.test
 
 lint: $(VENV)/.lint
 	$(VENV)/bin/ruff check

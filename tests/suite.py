@@ -27,6 +27,7 @@ _COVERED: Final = 95  # per cent
 def main() -> int:
     """Run both halves; return 0 if both are green and cover enough, else an exit code that says otherwise."""
     signal.signal(signal.SIGTERM, _leave)
+    last: dict[str, str] = {}
     shared = any(os.environ.get(kind.variable()) for kind in SERVICES.values())
     with ExitStack() as stack:
         servers = {half: stack.enter_context(Servers(list(SERVICES), install=True)) for half in HALVES}
@@ -37,20 +38,23 @@ def main() -> int:
             if servers[half].missing and demanded():
                 print("CI is set, so a missing server is a failure", file=sys.stderr)
                 return 1
-            running.append(stack.enter_context(_pytest(half, servers[half].environment())))
+            running.append(stack.enter_context(_pytest(half, servers[half].environment(), last)))
             if shared:
                 running[-1].wait()
         failed = [child.returncode for child in running if child.wait()]
-    return failed[0] if failed else _covered()
+    code = failed[0] if failed else _covered()
+    for half, line in last.items():
+        _say(half, line)
+    return code
 
 
 @contextmanager
-def _pytest(half: str, urls: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """Run one half, its output passed on line by line; end it where the block is left early."""
+def _pytest(half: str, urls: Mapping[str, str], last: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """Run one half, its output passed on line by line, the last kept; end it where the block is left early."""
     command = [sys.executable, "-m", "pytest", "-m", HALVES[half], "--cov", "--cov-report="]
     environment = {**os.environ, **urls, "COVERAGE_FILE": f".coverage-{half}"}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as child:
-        reader = threading.Thread(target=_pass_on, args=(half, child))
+        reader = threading.Thread(target=_pass_on, args=(half, child, last))
         reader.start()
         try:
             yield child
@@ -63,9 +67,10 @@ def _pytest(half: str, urls: Mapping[str, str]) -> Iterator[subprocess.Popen[str
             reader.join()
 
 
-def _pass_on(half: str, child: subprocess.Popen[str]) -> None:
+def _pass_on(half: str, child: subprocess.Popen[str], last: dict[str, str]) -> None:
     for line in child.stdout or ():
-        _say(half, line.rstrip("\n"))
+        last[half] = line.rstrip("\n")
+        _say(half, last[half])
 
 
 def _say(half: str, line: str) -> None:
