@@ -1,11 +1,18 @@
 """Counts of losses: exact, idempotent on the segment that carried them, small in the end."""
 
+import threading
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+from littlebro import Event, tracker, trackers
 from littlebro.delivery import losses
 from littlebro.models import LossCount
+from littlebro.storage import SaveResult
+from littlebro_backends.memory import Backend
+from tests.installing import Settings
 
 pytestmark = pytest.mark.django_db
 
@@ -66,3 +73,34 @@ def test_what_could_not_be_written_is_put_back() -> None:
     assert losses.pending("again") == {"invalid": 3}
     assert losses.drain("again") == {"invalid": 3}
     assert losses.pending("again") == {}
+
+
+class CountsAsItStores(Backend):
+    """A store that counts a loss with each batch, as dead letters and plugins do on the delivering side."""
+
+    def save_many(self, events: Sequence[Event]) -> SaveResult:
+        losses.count("default", "invalid-context")
+        return super().save_many(events)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_counts_of_the_last_delivery_start_no_courier_that_stays(settings: Settings, tmp_path: Path) -> None:
+    """They wait in the journal when the tracker closes; a thread that carried them would never be stopped."""
+    options = {"JOURNAL": str(tmp_path / "journal"), "SEAL_SECONDS": 60.0}
+    settings.LITTLEBRO = {
+        "default": {
+            "TRACKER": "thread",
+            "BACKEND": f"{__name__}.CountsAsItStores",
+            "TRACKER_OPTIONS": options,
+        }
+    }
+    assert tracker.track_event("one") is not None
+    kept = trackers["default"]
+    kept.close()
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("littlebro-")] == []
+    kept.upkeep()
+    assert total()["invalid-context"] >= 1
+    assert losses.pending("default") == {}
+    assert tracker.track_event("two") is not None  # and it works again
+    assert tracker.flush(10)
+    assert [event.name for event in tracker.events().events] == ["one", "two"]

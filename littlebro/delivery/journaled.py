@@ -8,6 +8,7 @@ each sink. A subclass says in `forward` what "deliver" means for its batches.
 import atexit
 import logging
 import math
+import os
 import threading
 import time
 import weakref
@@ -80,6 +81,7 @@ class JournalTracker(BaseTracker):
                 Courier(f"{self.alias}-{sink}", spool, (SEALED,), self._to_sink(sink), self._no_chores)
             )
         self._next_look = self._next_forced = 0.0
+        self._closing = 0  # the process that is closing it: a fork in between is not
         self.journal = journal
 
     def record(self, built: Built, on_commit: bool | str | None) -> bool:
@@ -147,6 +149,8 @@ class JournalTracker(BaseTracker):
 
     def _work(self) -> None:
         """Start or wake the couriers: called at the pen, so it must neither fail nor wait."""
+        if self._closing == os.getpid():  # or nobody would stop them
+            return
         try:
             _arm_exit()
             for courier in self.couriers:
@@ -332,10 +336,14 @@ class JournalTracker(BaseTracker):
         self.write_losses(force=True)
         if self._has_begun():
             self.flush(max(0.0, end - time.monotonic()))
-        for courier in self.couriers:
-            courier.stop(max(0.1, end - time.monotonic()))
-        self.write_losses(force=True)  # what the last deliveries counted
-        self.journal.close()
+        self._closing = os.getpid()
+        try:
+            for courier in self.couriers:
+                courier.stop(max(0.1, end - time.monotonic()))
+            self.write_losses(force=True)  # what the last deliveries counted
+            self.journal.close()
+        finally:
+            self._closing = 0
 
     def _has_begun(self) -> bool:
         return any(courier.is_running() for courier in self.couriers)
