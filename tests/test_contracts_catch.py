@@ -50,6 +50,7 @@ TRACKERS = {
     "IsNotDurable": "an_outage_loses_nothing",
     "FollowsNoTransaction": "a_rollback_leaves_no_ghost",
     "ForgetsSinks": "a_sink_gets_each_event_as_well",
+    "DropsWhatSinksMissed": "a_sink_that_was_away_gets_what_it_missed",
     "LeavesThreads": "close_ends_and_begins_again",
     "Circles": "what_delivery_tracks_goes_round_in_no_circle",
     "TakesAnyOption": "an_unknown_option_is_an_error",

@@ -30,6 +30,18 @@ class TestBackendOfTheDocs(BackendContract):
         """See Hooks.make_backend()."""
         return Backend("default", str(self.folder / "events.sqlite3"), dict(Backend.option_defaults))
 
+    def break_backend(self, backend: BaseBackend) -> None:
+        """See Hooks.break_backend(); the way that the page advises."""
+        place = Path(str(backend.location))
+        place.rename(place.with_suffix(".away"))
+        place.mkdir()
+
+    def heal_backend(self, backend: BaseBackend) -> None:
+        """See Hooks.heal_backend()."""
+        place = Path(str(backend.location))
+        place.rmdir()
+        place.with_suffix(".away").rename(place)
+
 
 def test_it_is_short() -> None:
     """What one must write to keep events somewhere new fits on a screen."""

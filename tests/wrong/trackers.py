@@ -204,6 +204,13 @@ class TestForgetsSinks(TrackerContract):
     tracker = "tests.wrong.trackers.ForgetsSinks"
 
 
+class TestDropsWhatSinksMissed(TrackerContract):
+    """Promises that a sink gets later what it missed, and only counts it."""
+
+    tracker = "tests.wrong.trackers.Nearly"
+    sinks_wait = True
+
+
 class LeavesThreads(Nearly):
     """Forgets its thread when it is closed."""
 

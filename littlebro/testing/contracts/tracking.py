@@ -291,7 +291,18 @@ class TrackerContract(TrackerHooks):
             self.sink.bring_back()
             self.let_arrive(tracker)
             assert until(lambda: len(self._sunk()) + self.counted() == 10, 10.0)
-            assert not self.sinks_wait or len(self._sunk()) == 10
+
+    @proves("sinks")
+    def test_a_sink_that_was_away_gets_what_it_missed(self) -> None:
+        """What a dead sink could not take waits for it, however long the backend has had it."""
+        self._needs("sinks_wait")
+        self.sink.put_away()
+        with self.site(sinks=True) as tracker:
+            ids = track(tracker, 10)
+            assert until(lambda: bool(tracker.flush(0.2)) or self.stored() == sorted(ids), 20.0)
+            self.sink.bring_back()
+            self.let_arrive(tracker)
+            assert until(lambda: len(self._sunk()) == 10, 10.0), f"it got {len(self._sunk())} of 10"
 
     @proves("transactions")
     def test_a_transaction_holds_its_events_until_it_commits(self) -> None:
