@@ -51,8 +51,8 @@ def main() -> int:
 @contextmanager
 def _pytest(half: str, urls: Mapping[str, str], last: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
     """Run one half, its output passed on line by line, the last kept; end it where the block is left early."""
-    command = [sys.executable, "-m", "pytest", "-m", HALVES[half], "--cov", "--cov-report="]
-    environment = {**os.environ, **urls, "COVERAGE_FILE": f".coverage-{half}"}
+    command = [sys.executable, "-u", "-m", "pytest", "-m", HALVES[half], "--cov", "--cov-report="]
+    environment = {**os.environ, **urls, "COVERAGE_FILE": str(_covered_by(half))}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as child:
         reader = threading.Thread(target=_pass_on, args=(half, child, last))
         reader.start()
@@ -77,10 +77,15 @@ def _say(half: str, line: str) -> None:
     print(f"{half:5} | {line}".rstrip(), flush=True)
 
 
+def _covered_by(half: str) -> Path:
+    """Return where a half keeps what it covered: whole, since its children work in folders of their own."""
+    return Path.cwd() / f".coverage-{half}"
+
+
 def _covered() -> int:
     """Add up what both halves covered; return an exit code that is not 0 where that is too little."""
     coverage = [sys.executable, "-m", "coverage"]
-    subprocess.run([*coverage, "combine", "--quiet", *(f".coverage-{half}" for half in HALVES)], check=True)
+    subprocess.run([*coverage, "combine", "--quiet", *map(_covered_by, HALVES)], check=True)
     return subprocess.run([*coverage, "report", f"--fail-under={_COVERED}"], check=False).returncode
 
 
