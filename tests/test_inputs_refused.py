@@ -279,7 +279,9 @@ def test_production_with_a_journal(settings: Any, journal: Any, caplog: pytest.L
         assert body["littlebro"] == "refused"
         assert SECRET not in str(body) + letter.reason
     trackers["default"].upkeep()
-    assert {loss.reason: loss.n for loss in LossCount.objects.all()} == {"invalid": len(calls)}
+    counted = LossCount.objects.all()  # a row a segment: on a slow day the courier comes by in between
+    assert {loss.reason for loss in counted} == {"invalid"}
+    assert sum(loss.n for loss in counted) == len(calls)
     assert SECRET not in caplog.text
     assert SECRET.encode() not in b"".join(file.read_bytes() for file in journal.rglob("*") if file.is_file())
 
