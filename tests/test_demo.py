@@ -22,6 +22,8 @@ from tests.demo_runs import Run, gone_within
 
 pytest.importorskip("gunicorn", reason="the demo is served by gunicorn, the extra `demo`")
 
+pytestmark = pytest.mark.slow
+
 PASSWORD = re.compile(r"^Log in as +admin +password +(\S+)$", re.MULTILINE)
 DASHBOARD = re.compile(r"^Dashboard +http://[\d.]+:\d+(/\S+)$", re.MULTILINE)
 ADDRESS = re.compile(r"^The shop +http://([\d.]+):(\d+)/$", re.MULTILINE)
