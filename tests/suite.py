@@ -27,7 +27,7 @@ _COVERED: Final = 95  # per cent
 def main() -> int:
     """Run both halves; return 0 if both are green and cover enough, else an exit code that says otherwise."""
     signal.signal(signal.SIGTERM, _leave)
-    last: dict[str, str] = {}
+    last = dict.fromkeys(HALVES, "")  # in this order, whoever speaks first
     shared = any(os.environ.get(kind.variable()) for kind in SERVICES.values())
     with ExitStack() as stack:
         servers = {half: stack.enter_context(Servers(list(SERVICES), install=True)) for half in HALVES}
