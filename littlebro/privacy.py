@@ -80,8 +80,8 @@ def request_facts(request: HttpRequest) -> Mapping[str, Any]:
         facts["user_agent"] = user_agent
     if referrer := clean_referrer(_header(meta.get("HTTP_REFERER"))):
         facts["referrer"] = referrer
-    if name := request_id(request):
-        facts["request_id"] = name
+    if given := request_id(request):
+        facts["request_id"] = given
     request.__dict__[_FACTS] = facts
     return facts
 

@@ -7,7 +7,7 @@ it, the pipeline reads it; it never looks into a request itself.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -80,8 +80,13 @@ def inside_delivery() -> Iterator[None]:
         _ambient.reset(token)
 
 
-class open_request:  # noqa: N801 - used as the functions above, at a fifth of what a generator costs
+def open_request(request: HttpRequest) -> AbstractContextManager[None]:
     """Make `request` the ambient one inside the block, so that events know who and where."""
+    return _OpenRequest(request)
+
+
+class _OpenRequest:
+    """What `contextmanager` would make of a generator, at a third of its cost: once a request."""
 
     __slots__ = ("_request", "_token")
 
