@@ -272,6 +272,11 @@ class Journal:
         segment = self._segment
         return None if segment is None else segment.age
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a segment is at the pen."""
+        return self._segment is not None
+
     def close(self) -> None:
         """Seal, and let go of every descriptor; a later `append` opens the journal again."""
         self.seal()

@@ -13,6 +13,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -77,9 +78,8 @@ class JournalTracker(BaseTracker):
         suffixes = (FANNED,) if self._sinks else (SEALED, FANNED)
         self.couriers = [Courier(f"{self.alias}", journal.spool, suffixes, self._deliver_main, self._chores)]
         for sink, spool in self._sinks.items():
-            self.couriers.append(
-                Courier(f"{self.alias}-{sink}", spool, (SEALED,), self._to_sink(sink), self._no_chores)
-            )
+            carry = self._to_sink(sink)
+            self.couriers.append(Courier(f"{self.alias}-{sink}", spool, (SEALED,), carry, self._no_chores))
         self._next_look = self._next_forced = 0.0
         self._closing = 0  # the process that is closing it: a fork in between is not
         self.journal = journal
@@ -151,12 +151,12 @@ class JournalTracker(BaseTracker):
         """Start or wake the couriers: called at the pen, so it must neither fail nor wait."""
         if self._closing == os.getpid():  # or nobody would stop them
             return
-        try:
+        with suppress(
+            RuntimeError
+        ):  # no thread can start while the interpreter goes down; the journal keeps it all
             _arm_exit()
             for courier in self.couriers:
                 courier.start()
-        except RuntimeError:  # no thread can start while the interpreter goes down; the journal keeps it all
-            pass
 
     def _chores(self, failing: bool) -> float:
         """Do what the folder needs; return in how many seconds to look again."""
@@ -334,7 +334,7 @@ class JournalTracker(BaseTracker):
             return
         end = time.monotonic() + (self.options["EXIT_SECONDS"] if timeout is None else timeout)
         self.write_losses(force=True)
-        if self._has_begun():
+        if any(courier.is_running() for courier in self.couriers):
             self.flush(max(0.0, end - time.monotonic()))
         self._closing = os.getpid()
         try:
@@ -344,9 +344,8 @@ class JournalTracker(BaseTracker):
             self.journal.close()
         finally:
             self._closing = 0
-
-    def _has_begun(self) -> bool:
-        return any(courier.is_running() for courier in self.couriers)
+        if self.journal.is_open:  # somebody tracked meanwhile, and started no courier
+            self._work()
 
 
 def keep_notes(alias: str, batch: Batch, source: str) -> None:
