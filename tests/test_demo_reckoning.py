@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from littlebro.demo.browser import Address, Browser, NoAnswer
+from littlebro.demo.history import MARK as HISTORY
 from littlebro.demo.ledger import Ledger
 from littlebro.demo.screen import Screen, Summary, live_line
 from littlebro.demo.stored import Stored, losses
@@ -74,19 +75,32 @@ def test_the_ledger_counts_and_keeps_the_first_troubles() -> None:
     assert len(ledger.troubles) == 21
 
 
+def store(name: str, agent: str) -> None:
+    now = datetime.now(UTC)
+    key = str(StoredEvent.objects.count())
+    context = {"user_agent": agent}
+    StoredEvent.objects.create(event_id=key, name=name, timestamp=now, received_at=now, context=context)
+
+
+@pytest.mark.django_db
+def test_the_newest_is_no_event_of_the_past() -> None:
+    """Before the first visitor the line tells how much is there, and not how long ago the imported weeks end."""
+    stored = Stored("littlebro-demo/1")
+    store("searched", f"Firefox {HISTORY}")
+    stored.look()
+    assert live_line(stored) == "stored 1 · searched 1"
+    store("order-paid", "Firefox littlebro-demo/1")
+    store("searched", f"Firefox {HISTORY}")
+    stored.look()
+    assert live_line(stored).startswith("stored 3 · newest order-paid ")
+
+
 @pytest.mark.django_db
 def test_what_is_stored_is_taken_in_once_and_told_apart() -> None:
     """Each look takes in the new rows alone; the visitors' are those with their mark."""
-
-    def store(name: str, agent: str) -> None:
-        now = datetime.now(UTC)
-        key = str(StoredEvent.objects.count())
-        context = {"user_agent": agent}
-        StoredEvent.objects.create(event_id=key, name=name, timestamp=now, received_at=now, context=context)
-
     stored = Stored("littlebro-demo/1")
     stored.look()
-    assert live_line(stored) == "stored 0 events so far"
+    assert live_line(stored) == "stored 0"
     store("searched", "Firefox littlebro-demo/1")
     stored.look()
     store("searched", "Firefox")

@@ -51,13 +51,13 @@ class Screen:
 
 
 def live_line(stored: Stored) -> str:
-    """Put into one line what is stored: all, the most frequent names, the newest."""
-    if stored.newest is None:
-        return "stored 0 events so far"
-    name, when = stored.newest
-    age = max((datetime.now(UTC) - when).total_seconds(), 0)
+    """Put into one line what is stored: all, the newest that a visitor caused, the most frequent names."""
+    newest = []
+    if stored.newest is not None:
+        name, when = stored.newest
+        newest = [f"newest {name} {max((datetime.now(UTC) - when).total_seconds(), 0):.1f} s ago"]
     top = [f"{name} {number:,}" for name, number in stored.names.most_common(_TOP)]
-    return " · ".join([f"stored {stored.total:,}", f"newest {name} {age:.1f} s ago", *top])
+    return " · ".join([f"stored {stored.total:,}", *newest, *top])
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ _ALIAS = "default"
 class Stored:
     """How many events there are, by name; `mark` ends the User-Agent of the visitors whose events are `theirs`.
 
-    Of those, `past` were imported before any visitor came.
+    Of those, `past` were imported before any visitor came; `newest`, by name and time, is one of the others.
     """
 
     mark: str
@@ -43,8 +43,9 @@ class Stored:
     def look(self) -> None:
         """Take in what was stored since the last look."""
         for position, event in backends[_ALIAS].scan_stored(self._last):
+            past = self.past
             self._take(event)
-            if self.newest is None or event.timestamp > self.newest[1]:
+            if self.past == past and (self.newest is None or event.timestamp > self.newest[1]):
                 self.newest = (event.name, event.timestamp)
             self._last = position
 
