@@ -51,19 +51,11 @@ def main() -> int:
 @contextmanager
 def _pytest(half: str, urls: Mapping[str, str], last: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
     """Run one half, its output passed on line by line, the last kept; end it where the block is left early."""
-    command = [
-        sys.executable,
-        "-u",
-        "-m",
-        "pytest",
-        "-m",
-        HALVES[half],
-        "--durations=15",
-        "--cov",
-        "--cov-report=",
-    ]
+    pytest = (sys.executable, "-u", "-m", "pytest", "--durations=15", "--cov", "--cov-report=")
     environment = {**os.environ, **urls, "COVERAGE_FILE": str(_covered_by(half))}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(
+        [*pytest, "-m", HALVES[half]], env=environment, stdout=subprocess.PIPE, text=True
+    ) as child:
         reader = threading.Thread(target=_pass_on, args=(half, child, last))
         reader.start()
         try:

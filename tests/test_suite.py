@@ -19,6 +19,13 @@ markers = ["slow: takes long"]
 source = ["work"]
 branch = true
 """
+# Whoever is asked first speaks last.
+CONFTEST = """
+import time
+
+def pytest_configure(config):
+    time.sleep({"slow": 2.0}.get(config.option.markexpr, 0))
+"""
 WORK = "def slow():\n    return 1\n\n\ndef quick():\n    return 2\n"
 TESTS = """
 import pytest
@@ -38,6 +45,7 @@ def run(
 ) -> tuple[int, list[str]]:
     """Run a suite of two tests without servers; return the exit code and the lines printed."""
     (folder / "pyproject.toml").write_text(PROJECT)
+    (folder / "conftest.py").write_text(CONFTEST)
     (folder / "work.py").write_text(WORK)
     (folder / "test_work.py").write_text(TESTS.format(slow=slow, quick=quick))
     missing = {kind.reason_variable(): "not for this test" for kind in SERVICES.values()}

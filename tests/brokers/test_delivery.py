@@ -42,9 +42,8 @@ def test_end_to_end(make_site: Maker, broker: str, tmp_path: Path) -> None:
     assert "price" in letters.popitem()[1]
     site.stop(worker)
     site.upkeep()
-    worker = (
-        site.worker()
-    )  # for what the first one counted as it ended; one that is told to end takes nothing more
+    # For what the first one counted as it ended; a worker that is told to end takes nothing more.
+    worker = site.worker()
     wait_until(lambda: site.losses() == {"dead-letter": 1, "invalid": 1}, what="the counts of what was lost")
     site.stop(worker)
     verdict = site.verdict()
