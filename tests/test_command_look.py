@@ -196,7 +196,7 @@ class TestPlugins:
         monkeypatch.setitem(sys.modules, "pymongo", None)
         monkeypatch.delitem(sys.modules, "littlebro_backends.mongo", raising=False)
         line = next(line for line in run("plugins")[1].splitlines() if "backends  mongo" in line)
-        assert line.endswith('not in use: it needs pip install "django-littlebro[mongo]"')
+        assert line.endswith('needs pip install "django-littlebro[mongo]"')
         assert "failed" not in run("plugins")[1]
 
     def test_nothing_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:

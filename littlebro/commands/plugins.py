@@ -43,7 +43,7 @@ def run(terminal: Terminal, options: Mapping[str, Any]) -> str | None:
 
 def _state(part: Part) -> str:
     if part.needs is not None:
-        return f'not in use: it needs pip install "{part.needs}"'
+        return f'needs pip install "{part.needs}"'
     if part.error is not None:
         return "failed"
     if not part.active:
