@@ -16,7 +16,7 @@ from django.utils.cache import patch_vary_headers
 from littlebro.conf import setting
 from littlebro.delivery.guard import must_raise
 from littlebro.delivery.handler import trackers
-from littlebro.events.context import open_request
+from littlebro.events.context import Serving
 from littlebro.privacy import issue_anonymous_id, page_params
 
 if TYPE_CHECKING:
@@ -52,21 +52,20 @@ class TrackerMiddleware:
         """Pass the request on, then record it."""
         if self._is_async:
             return self._acall(request)
-        visit = _Visit(request)
-        with open_request(request):
+        with _Visit(request) as visit:
             try:
                 response: HttpResponseBase = self.get_response(request)
             except BaseException as error:
                 visit.record(None, error)
                 raise
             visit.record(response, None)
-        visit.leave_cookie(response)
+        if visit.fresh_id is not None:
+            visit.leave_cookie(response, visit.fresh_id)
         return response
 
     async def _acall(self, request: HttpRequest) -> HttpResponseBase:
         """See __call__()."""
-        visit = _Visit(request)
-        with open_request(request):
+        with _Visit(request) as visit:
             try:
                 response: HttpResponseBase = await self.get_response(request)
             except GeneratorExit:
@@ -75,17 +74,18 @@ class TrackerMiddleware:
                 await visit.arecord(None, error)
                 raise
             await visit.arecord(response, None)
-        visit.leave_cookie(response)
+        if visit.fresh_id is not None:
+            visit.leave_cookie(response, visit.fresh_id)
         return response
 
 
-class _Visit:
+class _Visit(Serving):
     """One request, from its arrival to its event."""
 
-    __slots__ = ("fresh_id", "recorded", "request", "started", "tracker")
+    __slots__ = ("fresh_id", "recorded", "started", "tracker")
 
     def __init__(self, request: HttpRequest) -> None:
-        self.request = request
+        super().__init__(request)
         self.started = perf_counter()
         # Before the view runs: a wrong setting raises here, and not after an order was paid.
         self.tracker = trackers[_ALIAS]
@@ -114,13 +114,11 @@ class _Visit:
             if must_raise(_ALIAS, _NAME, problem, host_failed=error is not None):
                 raise
 
-    def leave_cookie(self, response: HttpResponseBase) -> None:
-        """Set the anonymous cookie where this request issued an id."""
-        if self.fresh_id is None:
-            return
+    def leave_cookie(self, response: HttpResponseBase, fresh_id: str) -> None:
+        """Set the anonymous cookie to the id that this visit issued."""
         response.set_cookie(
             setting("LITTLEBRO_ANONYMOUS_COOKIE"),
-            self.fresh_id,
+            fresh_id,
             max_age=setting("LITTLEBRO_ANONYMOUS_COOKIE_AGE"),
             secure=self.request.is_secure(),
             httponly=True,

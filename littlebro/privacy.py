@@ -28,7 +28,7 @@ from python_ipware import IpWare
 from littlebro.conf import setting
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from django.http import HttpRequest
 
@@ -53,6 +53,10 @@ MAX_PATH: Final = 2000
 MAX_ID: Final = 200
 _MAX_METHOD: Final = 32
 _MAX_FORWARDED: Final = 1000
+_METHODS: Final = frozenset({"GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"})
+# How many values of a header are remembered cleaned, and of what length, in characters, at most.
+_REMEMBERED: Final = 1024
+_LONGEST_REMEMBERED: Final = 512
 
 # Cc and lone surrogates: what no backend can keep, or no terminal should show.
 _UNSAFE: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
@@ -61,7 +65,6 @@ _SIXTOFOUR: Final = ipaddress.IPv6Network("2002::/16")
 
 # Keys of the request's own __dict__ under which answers are kept: one request is asked several times.
 _FACTS: Final = "_littlebro_facts"
-_OPTED_OUT: Final = "_littlebro_opted_out"
 _ISSUED: Final = "_littlebro_anonymous_id"
 
 
@@ -76,20 +79,16 @@ def request_facts(request: HttpRequest) -> Mapping[str, Any]:
     meta, facts = request.META, {}
     if ip := client_ip(request):
         facts["ip"] = ip
-    if user_agent := clean_user_agent(_header(meta.get("HTTP_USER_AGENT"))):
-        facts["user_agent"] = user_agent
-    if referrer := clean_referrer(_header(meta.get("HTTP_REFERER"))):
-        facts["referrer"] = referrer
-    if given := request_id(request):
-        facts["request_id"] = given
+    for fact, key, clean in _HEADERS:
+        if (sent := meta.get(key)) and (kept := clean(sent)):
+            facts[fact] = kept
     request.__dict__[_FACTS] = facts
     return facts
 
 
 def request_id(request: HttpRequest) -> str | None:
     """Return the header X-Request-ID, by which a proxy or another middleware names the request, or None."""
-    given = _header(request.META.get("HTTP_X_REQUEST_ID"))
-    return given if given and len(given) <= MAX_ID and not _UNSAFE.search(given) else None
+    return _request_id(request.META.get("HTTP_X_REQUEST_ID"))
 
 
 def page_params(
@@ -104,7 +103,7 @@ def page_params(
     match = request.resolver_match
     params = {
         "path": clean_path(request.path),
-        "method": _safe(request.method or "")[:_MAX_METHOD],
+        "method": method if (method := request.method) in _METHODS else _safe(method or "")[:_MAX_METHOD],
         "route": None if match is None else match.route,
         "status": _status(response) if error is None else _status_of(error),
         "duration_ms": round(seconds * 1000, 3),
@@ -245,6 +244,34 @@ def clean_referrer(text: str) -> str:
     return text[:MAX_REFERRER]
 
 
+def _request_id(sent: object) -> str | None:
+    given = _header(sent)
+    return given if given and len(given) <= MAX_ID and not _UNSAFE.search(given) else None
+
+
+def _remembering(clean: Callable[[str], str]) -> Callable[[object], str]:
+    """Return `clean` for a header as it was sent: most visitors send what others sent before."""
+    remembered = lru_cache(maxsize=_REMEMBERED)(lambda sent: clean(_header(sent)))
+
+    def cleaned(sent: object) -> str:
+        # Long ones are not kept: whoever sends many of them would fill the memory.
+        return (
+            remembered(sent)
+            if type(sent) is str and len(sent) <= _LONGEST_REMEMBERED
+            else clean(_header(sent))
+        )
+
+    return cleaned
+
+
+# Fact, key in META, what makes the one of the other.
+_HEADERS: Final[tuple[tuple[str, str, Callable[[object], str | None]], ...]] = (
+    ("user_agent", "HTTP_USER_AGENT", _remembering(clean_user_agent)),
+    ("referrer", "HTTP_REFERER", _remembering(clean_referrer)),
+    ("request_id", "HTTP_X_REQUEST_ID", _request_id),
+)
+
+
 def clean_path(path: str) -> str:
     """Return a path that every backend keeps.
 
@@ -258,14 +285,11 @@ def clean_path(path: str) -> str:
 
 def opted_out(request: HttpRequest) -> bool:
     """Return whether the visitor asked not to be tracked, by a header listed in `LITTLEBRO_RESPECT`."""
-    known: bool | None = request.__dict__.get(_OPTED_OUT)
-    if known is None:
-        meta, known = request.META, False
-        for key in _meta_keys(setting("LITTLEBRO_RESPECT")):
-            if key in meta and meta[key].strip() == "1":
-                known = True
-        request.__dict__[_OPTED_OUT] = known
-    return known
+    meta = request.META
+    for key in _meta_keys(setting("LITTLEBRO_RESPECT")):  # noqa: SIM110 - a generator costs more than all it asks
+        if key in meta and meta[key].strip() == "1":
+            return True
+    return False
 
 
 @lru_cache(maxsize=8)
@@ -281,8 +305,10 @@ def loaded_user_id(request: HttpRequest) -> str | None:
     """
     held = request.__dict__
     user: object = held.get("user")
-    # `type(...)`, since a lazy object lies about its class, and asking it would load it.
-    if user is None or (issubclass(type(user), LazyObject) and vars(user)["_wrapped"] is empty):
+    # `type(...)` and `object`, since a lazy object lies about its class, and asking it would load it.
+    if user is None or (
+        issubclass(type(user), LazyObject) and object.__getattribute__(user, "_wrapped") is empty
+    ):
         cached = held.get("_cached_user")
         user = held.get("_acached_user") if cached is None else cached
     if user is None or not getattr(user, "is_authenticated", False):

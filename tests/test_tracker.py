@@ -17,7 +17,7 @@ from littlebro import Event, EventQuery, bind, tracker, trackers
 from littlebro.delivery import BaseTracker, losses
 from littlebro.delivery.handler import TrackerHandler
 from littlebro.delivery.pipeline import Pipeline
-from littlebro.events.context import current, open_request
+from littlebro.events.context import Serving, current
 from littlebro.exceptions import InvalidEvent
 from littlebro.storage import SaveResult, backends
 from littlebro_backends.memory import Backend as Memory
@@ -174,7 +174,7 @@ def test_a_request_says_where_and_who() -> None:
     request = asked(HTTP_REFERER="https://example.com/a?secret=1")
     request.user = User(pk=9)
     tracker.track_event("a", request=request)
-    with open_request(request):
+    with Serving(request):
         tracker.track_event("b")
         tracker.track_event("c", user=7)
         tracker.track_event("d", request=asked("/other/"))
@@ -196,7 +196,7 @@ def test_nobody(nobody: Any) -> None:
 def test_visitors_who_opt_out_are_left_alone(settings: Any, header: str) -> None:
     """DNT and Sec-GPC drop the event, counted; a setting switches that off."""
     assert tracker.track_event("x", request=asked(**{header: "1"})) is None
-    with open_request(asked(**{header: "1"})):
+    with Serving(asked(**{header: "1"})):
         assert tracker.track_event("x") is None
     assert losses.drain("default") == {"opted-out": 2}
     assert tracker.track_event("x", request=asked(**{header: "0"})) is not None

@@ -141,17 +141,19 @@ class Pipeline:
                 context.update(facts)  # text that is clean already, under keys that are fit and not redacted
             else:
                 self.add_context(context, facts)
-            user_id = user_id or self._optional(privacy.loaded_user_id(request))
-            anonymous_id = anonymous_id or self._optional(privacy.anonymous_id(request))
+            if user_id is None and (loaded := privacy.loaded_user_id(request)) is not None:
+                user_id = self._optional(loaded)
+            if anonymous_id is None and (known := privacy.anonymous_id(request)) is not None:
+                anonymous_id = self._optional(known)
         for more in (ambient.values, given):
             if more:
                 self.add_context(context, more)
         return event.with_context(context, user_id, anonymous_id)
 
-    def _optional(self, value: str | None) -> str | None:
+    def _optional(self, value: str) -> str | None:
         """Return an id that the request suggested, or None where it is not fit to be one."""
         try:
-            return None if value is None else self._validator.identifier(value, "id")
+            return self._validator.identifier(value, "id")
         except InvalidEvent:
             losses.count(self._alias, "invalid-context")
             return None

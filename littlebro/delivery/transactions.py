@@ -34,27 +34,19 @@ def open_block(follow: bool | str) -> "BaseDatabaseWrapper | None":
     `follow` is True (any database, the default one first) or the alias of one. Looks only at connections that
     are open already; in an event loop there are none, so events are recorded at once.
     """
-    if follow is True:
-        for alias in connections:
-            connection = _existing(alias)
-            if connection is not None and connection.in_atomic_block:
-                return connection
-        return None
-    connection = _existing(str(follow))
-    return connection if connection is not None and connection.in_atomic_block else None
+    held = _per_thread if _is_plain and _get_running_loop() is None else _held
+    for alias in connections if follow is True else (str(follow),):
+        connection: BaseDatabaseWrapper | None = getattr(held, alias, None)
+        if connection is not None and connection.in_atomic_block:
+            return connection
+    return None
 
 
-# Where asgiref's Local keeps what belongs to a thread that runs no event loop; asked directly, since its own
-# way there costs as much as the rest of the journal.
-_per_thread: Final = vars(connections._connections).get("_storage")  # type: ignore[attr-defined]  # noqa: SLF001 - see above
+# What `connections.all(initialized_only=True)` asks, and where that, an asgiref Local, keeps what belongs to a thread
+# that runs no event loop: asked directly, since its own way there costs as much as the rest of the journal.
+_held: Final = connections._connections  # type: ignore[attr-defined]  # noqa: SLF001 - see above
+_per_thread: Final = vars(_held).get("_storage")
 _is_plain: Final = isinstance(_per_thread, threading.local)
-
-
-def _existing(alias: str) -> "BaseDatabaseWrapper | None":
-    """Return this thread's connection to `alias`, if it has one: `connections.all(initialized_only=True)`."""
-    if _is_plain and _get_running_loop() is None:
-        return getattr(_per_thread, alias, None)
-    return getattr(connections._connections, alias, None)  # type: ignore[attr-defined]  # noqa: SLF001 - as Django asks it
 
 
 class _Hold:

@@ -7,10 +7,10 @@ it, the pipeline reads it; it never looks into a request itself.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
 
-__all__ = ["Ambient", "bind", "carried", "current", "inside_delivery", "open_request"]
+__all__ = ["Ambient", "Serving", "bind", "carried", "current", "inside_delivery"]
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -80,24 +80,23 @@ def inside_delivery() -> Iterator[None]:
         _ambient.reset(token)
 
 
-def open_request(request: HttpRequest) -> AbstractContextManager[None]:
-    """Make `request` the ambient one inside the block, so that events know who and where."""
-    return _OpenRequest(request)
+class Serving:
+    """A context manager that makes `request` the ambient one, so that events inside know who and where.
 
+    No generator, as the others are: once a request, what that costs is worth to be saved (two thirds of it are).
+    """
 
-class _OpenRequest:
-    """What `contextmanager` would make of a generator, at a third of its cost: once a request."""
-
-    __slots__ = ("_request", "_token")
+    __slots__ = ("_token", "request")
 
     def __init__(self, request: HttpRequest) -> None:
-        self._request = request
+        self.request = request
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         outer = _ambient.get()
         self._token = _ambient.set(
-            Ambient(outer.values, self._request, outer.user_id, outer.anonymous_id, outer.delivering)
+            Ambient(outer.values, self.request, outer.user_id, outer.anonymous_id, outer.delivering)
         )
+        return self
 
     def __exit__(self, *_: object) -> None:
         _ambient.reset(self._token)

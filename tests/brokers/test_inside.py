@@ -15,7 +15,7 @@ from kombu.exceptions import OperationalError
 from littlebro import bind, publishing, tasks, tracker, trackers
 from littlebro.carrying import pack
 from littlebro.delivery import losses
-from littlebro.events.context import current, inside_delivery, open_request
+from littlebro.events.context import Serving, current, inside_delivery
 from littlebro.exceptions import NewerFormat
 from littlebro.models import DeadLetter, LossCount, StoredEvent
 from tests.brokers.conftest import AppMaker
@@ -253,17 +253,17 @@ def test_what_goes_along_with_a_task(settings: Any) -> None:
             assert pack(current()) is None
     request = RequestFactory().get("/", headers={"X-Request-ID": "r-1"})
     request.user = type("User", (), {"pk": 7, "is_authenticated": True})()
-    with open_request(request):
+    with Serving(request):
         assert msgspec.json.decode(pack(current()) or "") == {"values": {"request_id": "r-1"}}
         settings.LITTLEBRO_CELERY_USER = True
         assert msgspec.json.decode(pack(current()) or "")["user_id"] == "7"
         with bind(request_id="mine"):
             assert "mine" in (pack(current()) or "")
     objecting = RequestFactory().get("/", headers={"X-Request-ID": "r-2", "DNT": "1"})
-    with open_request(objecting), bind(plan="pro"):
+    with Serving(objecting), bind(plan="pro"):
         assert pack(current()) is None
     odd = RequestFactory().get("/", headers={"X-Request-ID": "x" * 201})
-    with open_request(odd):
+    with Serving(odd):
         assert pack(current()) is None
     with bind(**{f"key{n}": "x" * 1000 for n in range(20)}):
         assert pack(current()) is None

@@ -54,13 +54,13 @@ def repeat(times: str, n: str) -> None:
 def serve(header: str) -> None:
     """Serve a request that binds a value and starts a task which tracks."""
     from littlebro import bind
-    from littlebro.events.context import open_request
+    from littlebro.events.context import Serving
     from tests.celery_site.tasks import who
 
     request = RequestFactory().get("/", headers={"X-Request-ID": header})
 
     request.user = SimpleNamespace(pk=4711, is_authenticated=True)  # type: ignore[assignment]
-    with open_request(request), bind(plan="pro", unfit=object()):
+    with Serving(request), bind(plan="pro", unfit=object()):
         who.delay("first")
     who.delay("alone")
 
