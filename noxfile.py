@@ -30,6 +30,7 @@ BARE_TOOLS = [
     "hypothesis",
     "pytest",
     "pytest-asyncio",
+    "pytest-cov",
     "pytest-django",
     "pytest-randomly",
     "sybil",
