@@ -1,5 +1,6 @@
 """What of a request is recorded, and what never is."""
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -175,6 +176,28 @@ def test_facts_are_worked_out_once() -> None:
     assert facts == {"ip": "203.0.113.0", "user_agent": "Café/1.0", "referrer": "https://a.example/"}
     assert privacy.request_facts(request) is facts
     assert privacy.request_facts(ask(REMOTE_ADDR="", HTTP_USER_AGENT="\xff\x00")) == {"user_agent": "ÿ"}
+
+
+@pytest.mark.parametrize("agent", ["Mozilla/5.0", "Mozilla\x00/5.0", "x" * 511 + "\x00y", "x" * 5000])
+def test_a_header_sent_again_is_kept_alike(agent: str) -> None:
+    """Short ones are remembered as they were cleaned; neither that nor their length changes what is kept."""
+    kept = {"user_agent": privacy.clean_user_agent(agent)}
+    for _ in range(2):
+        assert privacy.request_facts(ask(REMOTE_ADDR="", HTTP_USER_AGENT=agent)) == kept
+
+
+@pytest.mark.parametrize("length", [500, 8000])
+def test_headers_do_not_fill_the_memory(length: int) -> None:
+    """Whoever sends ever new ones: few are remembered, and no long ones."""
+    tracemalloc.start()
+    try:
+        for number in range(4000):
+            privacy.request_facts(
+                ask(HTTP_USER_AGENT=f"{number:0{length}}", HTTP_REFERER=f"/{number:0{length}}")
+            )
+        assert tracemalloc.get_traced_memory()[0] < 2_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_facts_hold_nothing_else() -> None:
