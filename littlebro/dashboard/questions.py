@@ -133,8 +133,11 @@ class Question:
         """Return the addresses of the spans before and after, None where there is none."""
         if self.range.start is None:
             return None, None
-        found = neighbours(self.range.start, self.range.end, self.zone, self.now)
-        return tuple(None if text is None else self.at(*text.split("/")) for text in found)  # type: ignore[return-value]
+        before, after = neighbours(self.range.start, self.range.end, self.zone, self.now)
+        return self._at(before), self._at(after)
+
+    def _at(self, text: str | None) -> str | None:
+        return None if text is None else self.at(*text.split("/"))
 
     def look_up(self, ids: Iterable[str]) -> Mapping[str, Account]:
         """Return the accounts behind user ids, as far as who asks may see them."""
@@ -198,16 +201,7 @@ class Question:
 
     def url(self, /, **changes: str | Iterable[str] | None) -> str:
         """Return the query string of this page with some parameters changed; None takes one away."""
-        given = self.given.copy()
-        given.pop("w", None)
-        if "cursor" not in changes:
-            given.pop("cursor", None)
-        for name, value in changes.items():
-            if value is None or value in ("", [], ()):
-                given.pop(name, None)
-            else:
-                given.setlist(name, [value] if isinstance(value, str) else list(value))
-        return f"?{given.urlencode()}"
+        return f"?{_changed(self.given, changes).urlencode()}"
 
     def common(self, /, **changes: str | Iterable[str] | None) -> str:
         """Return the query string that other pages take over from this one, with some parameters changed."""
@@ -216,8 +210,8 @@ class Question:
             values = [value for value in self.given.getlist(name) if value]
             if values:
                 kept.setlist(name, values)
-        text = Question.url(_Bare(kept), **changes)  # type: ignore[arg-type]
-        return "" if text == "?" else text
+        text = _changed(kept, changes).urlencode()
+        return f"?{text}" if text else ""
 
     def at(self, since: str, until: str) -> str:
         """Return the address of this page for a range of its own."""
@@ -241,21 +235,28 @@ class Question:
         return self.narrowed(Condition(path, "eq", value))
 
 
-class _Bare:
-    """What `Question.url` needs of a question."""
+def _changed(given: QueryDict, changes: Mapping[str, str | Iterable[str] | None]) -> QueryDict:
+    """Return a copy with some parameters changed, None taking one away, as another page's: at its beginning."""
+    copy = given.copy()
+    copy.pop("w", None)
+    if "cursor" not in changes:
+        copy.pop("cursor", None)
+    for name, value in changes.items():
+        if value is None or value in ("", [], ()):
+            copy.pop(name, None)
+        else:
+            copy.setlist(name, [value] if isinstance(value, str) else list(value))
+    return copy
 
-    def __init__(self, given: QueryDict) -> None:
-        self.given = given
 
-
-def canonical(given: Mapping[str, Any] | QueryDict) -> QueryDict:
+def canonical(given: QueryDict) -> QueryDict:
     """Return a query string as addresses are written: rows of forms as conditions, and nothing empty.
 
     Raises `InvalidQuery` for a row that makes no sense.
     """
     found = QueryDict(mutable=True)
     for name in given:
-        values = [value for value in given.getlist(name) if value]  # type: ignore[union-attr]
+        values = [value for value in given.getlist(name) if value]
         if values and name not in _FORM:
             many = name in _MANY or name.endswith("f")
             found.setlist(name, list(dict.fromkeys(values)) if many else values[-1:])

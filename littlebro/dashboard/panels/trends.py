@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from littlebro.analysis.calendar import Bucket
 from littlebro.analysis.question import Path
 from littlebro.analysis.reports.trend import MEASURES as KNOWN
-from littlebro.analysis.reports.trend import Series, Trend, trend
+from littlebro.analysis.reports.trend import Measure, Series, Trend, trend
 from littlebro.analysis.result import Table
 from littlebro.dashboard.charts import Chart, Line, Mark, draw, spark
 from littlebro.dashboard.numbers import change, exact
@@ -29,15 +29,15 @@ from littlebro.models import Annotation
 
 __all__ = ["CHART", "FIGURES", "ask_trend", "figure", "measure_of"]
 
-_SHOWN: Final = ("people", "events", "events_per_person")
+_SHOWN: Final[tuple[Measure, ...]] = ("people", "events", "events_per_person")
 _TONES: Final = 8
 _MOST_LINES: Final = 20
 _MOST_MARKS: Final = 200
 
 
-def measure_of(question: Question, default: str = "people") -> tuple[str, Path | None]:
+def measure_of(question: Question, default: str = "people") -> tuple[Measure, Path | None]:
     """Return the measure that is asked for, and the field it is of where it needs one."""
-    measure = question.choice("measure", KNOWN, default)
+    measure = cast("Measure", question.choice("measure", KNOWN, default))
     value = question.path("value")
     if measure not in NUMERIC:
         return measure, None
@@ -46,10 +46,10 @@ def measure_of(question: Question, default: str = "people") -> tuple[str, Path |
     return measure, value
 
 
-def ask_trend(question: Question, measure: str, value: Path | None, by: Path | None = None) -> Trend:
+def ask_trend(question: Question, measure: Measure, value: Path | None, by: Path | None = None) -> Trend:
     """Put one trend."""
     return trend(
-        question.query, interval=question.interval, measure=measure, value=value, by=by,  # type: ignore[arg-type]
+        question.query, interval=question.interval, measure=measure, value=value, by=by,
         limit=question.number("limit", 6, _MOST_LINES), compare=question.compare, alias=question.alias,
         tz=question.zone, now=question.now, person=question.person,
     )  # fmt: skip
