@@ -134,35 +134,26 @@ class _Lacking(pytest.Module):
         pytest.skip(_lacking(self.path), allow_module_level=True)
 
 
-def _library(path: Path) -> str | None:
-    """Return which key of `EXTRAS` the tests of a file are about."""
-    if path.is_relative_to(_HERE):
-        for library, (_, patterns) in EXTRAS.items():
-            if any(path.relative_to(_HERE).match(pattern) for pattern in patterns):
-                return library
-    return None
-
-
 def _lacking(path: Path) -> str:
     """Return why the tests of a file cannot be loaded, empty where they can."""
-    library = _library(path)
-    return f"the extra {EXTRAS[library][0]} is not installed" if library and not find_spec(library) else ""
+    for library, (extra, patterns) in EXTRAS.items():
+        if any(path.relative_to(_HERE).match(pattern) for pattern in patterns) and not find_spec(library):
+            return f"the extra {extra} is not installed"
+    return ""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
     """Skip, with the reason, what cannot be imported without an extra."""
-    if _lacking(module_path):
+    if module_path.is_relative_to(_HERE) and _lacking(module_path):
         return _Lacking.from_parent(parent, path=module_path)
     return None
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of extras; widen each one's databases to that it runs on, before pytest-django sorts by them."""
+    """Widen the databases of each test to the one it runs on, before pytest-django sorts by them."""
     for item in items:
-        if _library(item.path):
-            item.add_marker("extra")
         callspec = getattr(item, "callspec", None)
         name = callspec.params.get("database_alias") if callspec else None
         if name not in SERVERS:

@@ -1,4 +1,4 @@
-"""`make test` runs all parts of the suite, and is red where one is or where too little is covered."""
+"""`make test` runs both halves of the suite, and is red where either is or where too little is covered."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ SUITE = Path(__file__).parent / "suite.py"
 PROJECT = """
 [tool.pytest.ini_options]
 addopts = ["-p", "no:littlebro", "-p", "no:django", "-p", "no:randomly", "-p", "no:asyncio"]
-markers = ["slow: takes long", "extra: is optional"]
+markers = ["slow: takes long"]
 
 [tool.coverage.run]
 source = ["work"]
@@ -24,9 +24,9 @@ CONFTEST = """
 import time
 
 def pytest_configure(config):
-    time.sleep({"slow": 2.0, "not slow and extra": 1.0}.get(config.option.markexpr, 0))
+    time.sleep({"slow": 2.0}.get(config.option.markexpr, 0))
 """
-WORK = "def slow():\n    return 1\n\n\ndef extra():\n    return 2\n\n\ndef core():\n    return 3\n"
+WORK = "def slow():\n    return 1\n\n\ndef quick():\n    return 2\n"
 TESTS = """
 import pytest
 import work
@@ -35,23 +35,19 @@ import work
 def test_slow():
     assert work.slow() == {slow}
 
-@pytest.mark.extra
-def test_extra():
-    assert work.extra() == {extra}
-
-def test_core():
-    assert {core}
+def test_quick():
+    assert {quick}
 """
 
 
 def run(
-    folder: Path, slow: str = "1", extra: str = "2", core: str = "work.core() == 3", **more: str
+    folder: Path, slow: str = "1", quick: str = "work.quick() == 2", **more: str
 ) -> tuple[int, list[str]]:
-    """Run a suite of three tests without servers; return the exit code and the lines printed."""
+    """Run a suite of two tests without servers; return the exit code and the lines printed."""
     (folder / "pyproject.toml").write_text(PROJECT)
     (folder / "conftest.py").write_text(CONFTEST)
     (folder / "work.py").write_text(WORK)
-    (folder / "test_work.py").write_text(TESTS.format(slow=slow, extra=extra, core=core))
+    (folder / "test_work.py").write_text(TESTS.format(slow=slow, quick=quick))
     missing = {kind.reason_variable(): "not for this test" for kind in SERVICES.values()}
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     done = subprocess.run(
@@ -65,37 +61,31 @@ def run(
     return done.returncode, (done.stdout + done.stderr).splitlines()
 
 
-def test_all_parts_are_run_and_added_up(tmp_path: Path) -> None:
-    """Each test once, under its part's name; together they cover it all."""
+def test_both_halves_are_run_and_added_up(tmp_path: Path) -> None:
+    """Each test once, under its half's name; together they cover it all."""
     code, lines = run(tmp_path)
     assert code == 0, lines
-    for part in ("slow ", "extra", "core "):
-        assert any(line.startswith(f"{part} |") and "1 passed, 2 deselected" in line for line in lines), lines
-    assert [line[:5] for line in lines[-3:]] == ["slow ", "extra", "core "], lines
-    assert all("1 passed" in line for line in lines[-3:]), lines
+    for half in ("slow ", "quick"):
+        assert any(line.startswith(f"{half} |") and "1 passed, 1 deselected" in line for line in lines), lines
+    assert [line[:5] for line in lines[-2:]] == ["slow ", "quick"], lines
+    assert all("1 passed" in line for line in lines[-2:]), lines
     assert any(line.split()[:1] == ["TOTAL"] and line.endswith("100%") for line in lines), lines
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"slow": "2"}, {"extra": "1"}, {"core": "False"}], ids=["slow", "extra", "core"]
-)
-def test_one_red_part_is_red(tmp_path: Path, wrong: dict[str, str]) -> None:
-    """Whichever it is; the others are still run to their ends."""
+@pytest.mark.parametrize("wrong", [{"slow": "2"}, {"quick": "False"}], ids=["slow", "quick"])
+def test_one_red_half_is_red(tmp_path: Path, wrong: dict[str, str]) -> None:
+    """Whichever it is; the other half is still run to its end."""
     code, lines = run(tmp_path, **wrong)
     assert code == 1, lines
-    assert ["1 failed" in line for line in lines[-3:]] == [
-        part in wrong for part in ("slow", "extra", "core")
-    ], lines
-    assert ["1 passed" in line for line in lines[-3:]] == [
-        part not in wrong for part in ("slow", "extra", "core")
-    ]
+    assert {"1 failed" in line for line in lines[-2:]} == {True, False}, lines
+    assert {"1 passed" in line for line in lines[-2:]} == {True, False}, lines
 
 
 def test_too_little_covered_is_red(tmp_path: Path) -> None:
-    """All parts green, and a function that none calls."""
-    code, lines = run(tmp_path, core="True")
+    """Both halves green, and a function that neither calls."""
+    code, lines = run(tmp_path, quick="True")
     assert code == 2, lines
-    assert any("total of 83 is less than fail-under=95" in line for line in lines), lines
+    assert any("total of 75 is less than fail-under=95" in line for line in lines), lines
 
 
 def test_a_missing_server_is_a_failure_in_ci(tmp_path: Path) -> None:
