@@ -151,9 +151,8 @@ class JournalTracker(BaseTracker):
         """Start or wake the couriers: called at the pen, so it must neither fail nor wait."""
         if self._closing == os.getpid():  # or nobody would stop them
             return
-        with suppress(
-            RuntimeError
-        ):  # no thread can start while the interpreter goes down; the journal keeps it all
+        # No thread can start while the interpreter goes down; the journal keeps it all.
+        with suppress(RuntimeError):
             _arm_exit()
             for courier in self.couriers:
                 courier.start()
