@@ -271,7 +271,7 @@ with transaction.atomic():
         tracker.track_event("much", params)
     if len(sys.argv) > 2:
         os.kill(os.getpid(), 9)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, flush=True)
 os._exit(0)
 """
 
