@@ -14,6 +14,8 @@ from tests.brokers.harness import Site, children_of
 from tests.faults.harness import logged, wait_until
 from tests.faults.outages import locked_table
 
+pytestmark = pytest.mark.slow
+
 _POISONED = """CREATE TRIGGER poison BEFORE INSERT ON littlebro_storedevent WHEN NEW.name = 'poison'
 BEGIN SELECT RAISE(ABORT, 'no poison in here'); END"""
 

@@ -5,10 +5,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.brokers.conftest import Maker
 from tests.brokers.harness import Site
 from tests.faults.harness import logged, wait_until
 from tests.faults.outages import locked_table
+
+pytestmark = pytest.mark.slow
 
 
 def assert_all_stored(site: Site, n: int) -> None:

@@ -1,4 +1,4 @@
-"""Each test of the dashboard begins without what a process remembers of a store; one Chromium serves them all."""
+"""Each test of the dashboard begins without what a process remembers of a store; one Chromium serves a file."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -33,7 +33,8 @@ def _fresh() -> Iterator[None]:
     forget_known()
 
 
-@pytest.fixture(scope="session")
+# Not the session's: an idle browser would take a fifth of a processor from the tests to come.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Chromium]:
     """Give the browser; without one skip, or fail under continuous integration."""
     pytest.importorskip("playwright", reason="playwright is not installed; the extra 'test' brings it")
