@@ -2,8 +2,8 @@
 
 LOCATION is the absolute path of the file; there are no options. Write-only and at least once: a batch that
 comes again is written again, and each line carries the event's id. A file moved away by logrotate is made
-anew; several processes may write to one file, each batch in one piece. Files are made readable for their
-owner alone.
+anew; several processes may write to one file, each batch in one piece. A line that a killed process left without its
+end stands alone: no event of anybody else's is on it. Files are made readable for their owner alone.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Backend(BaseBackend):
         try:
             size = os.fstat(descriptor).st_size
             try:
-                _write_all(descriptor, lines)
+                _write_all(descriptor, b"\n" + lines if _is_torn(descriptor, size) else lines)
             except OSError:
                 os.ftruncate(descriptor, size)
                 raise
@@ -94,11 +94,13 @@ class Backend(BaseBackend):
         if self._descriptor is not None and (self._pid != os.getpid() or self._moved(self._descriptor)):
             self.close()
         if self._descriptor is None:
-            self._descriptor = os.open(
-                self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600
-            )
+            access = os.O_RDWR if self._is_readable() else os.O_WRONLY
+            self._descriptor = os.open(self._path, access | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._pid = os.getpid()
         return self._descriptor
+
+    def _is_readable(self) -> bool:
+        return not self._path.exists() or (self._path.is_file() and os.access(self._path, os.R_OK))
 
     def _moved(self, descriptor: int) -> bool:
         try:
@@ -106,6 +108,14 @@ class Backend(BaseBackend):
         except FileNotFoundError:
             return True
         return not os.path.samestat(named, os.fstat(descriptor))
+
+
+def _is_torn(descriptor: int, size: int) -> bool:
+    """Return whether a file of this size ends within a line: a write that is interrupted by SIGKILL stops at a page."""
+    try:
+        return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+    except OSError:  # a file that may be written and not read
+        return False
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

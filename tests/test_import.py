@@ -31,9 +31,9 @@ _EXTRAS = {"celery", "kombu", "pymongo", "duckdb"}
 
 
 def probe(statement: str) -> dict[str, Any]:
-    """Run a statement in a fresh interpreter; return what it loaded, started and opened."""
+    """Run a statement in a fresh interpreter, which keeps no bytecode; return what it loaded, started and opened."""
     done = subprocess.run(
-        [sys.executable, "-c", _PROBE.replace("STATEMENT", statement)],
+        [sys.executable, "-B", "-c", _PROBE.replace("STATEMENT", statement)],
         capture_output=True,
         text=True,
         check=True,

@@ -109,6 +109,26 @@ class TestLog:
         backend.save_many([make()])
         assert len(path.read_bytes().splitlines()) == 2
 
+    @pytest.mark.parametrize("mode", [0o600, 0o200])
+    def test_a_killed_writer_spoils_no_line_of_others(
+        self, backend: log.Backend, path: Path, mode: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A line without its end stays alone; a file that may not be read is appended to as it is."""
+        path.write_bytes(b'{"id": "cut sh')
+        if mode == 0o200:  # root may read whatever it likes
+            monkeypatch.setattr(os, "access", lambda _, how: how != os.R_OK)
+        events = [make(), make()]
+        backend.save_many(events)
+        backend.save_many([make()])
+        torn, *lines = path.read_bytes().splitlines()
+        if mode == 0o600:
+            assert torn == b'{"id": "cut sh'
+            assert [decode(line) for line in lines[:2]] == events
+            assert len(lines) == 3
+        else:
+            assert torn.startswith(b'{"id": "cut sh{"')
+            assert len(lines) == 2
+
     def test_a_forked_child_opens_the_file_itself(self, backend: log.Backend, path: Path) -> None:
         """Parent and child both write, and share no lock."""
         backend.save_many([make()])

@@ -206,7 +206,8 @@ class World:
             connection.execute(statement.encode())
 
     def _entries(self) -> list[list[str]]:
-        return [line.split(" ") for line in self.ledger.read_text().splitlines()]
+        whole = (line for line in self.ledger.read_text().splitlines() if line.endswith(" ok"))
+        return [line.split(" ")[:-1] for line in whole]
 
     def accepted(self, name: str = "") -> list[str]:
         """Return the ids in the ledger, or only those of events called `name`."""
