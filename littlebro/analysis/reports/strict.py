@@ -37,22 +37,29 @@ def find(reader: Reader, course: Course) -> None:
 
 
 def _by_rows(course: Course) -> str:
-    """Return the tries of people whose events are all of different moments; `tied` marks that this does not hold."""
+    """Return the tries of people whose events are all of different moments; `tied` marks that this does not hold.
+
+    A moment and its mask are one number, ``m``: what has to be sorted is then half as wide.
+    """
     steps = len(course.steps)
-    leads = "".join(
-        f", lead(ts, {n}) OVER nearby AS a{n}, lead(mask, {n}) OVER nearby AS m{n}" for n in range(1, steps)
-    )
-    times, go_on = "ts AS t1", "TRUE"
+    kind = "BIGINT" if (course.last - course.start) << steps < 1 << 62 else "HUGEINT"
+    mark = f"((ts - {course.start})::{kind} << {steps}) | mask"
+    leads = "".join(f", lead(m, {n}) OVER nearby AS m{n}" for n in range(1, steps + 1))
+    times, go_on = f"{_moment('m', course)} AS t1", "TRUE"
     for n in range(1, steps):
         go_on += f" AND m{n} & {1 << n} <> 0"
-        times += f", CASE WHEN {go_on} THEN a{n} END AS t{n + 1}"
-    moments = ["before", "ts", *(f"a{n}" for n in range(1, steps)), "behind"]
-    tied = " OR ".join(f"coalesce({a} = {b}, FALSE)" for a, b in pairwise(moments))
+        times += f", CASE WHEN {go_on} THEN {_moment(f'm{n}', course)} END AS t{n + 1}"
+    near = ["m0", "m", *(f"m{n}" for n in range(1, steps + 1))]
+    tied = " OR ".join(f"coalesce({a} >> {steps} = {b} >> {steps}, FALSE)" for a, b in pairwise(near))
     return (
-        f"SELECT person, {times}, {tied} AS tied FROM (SELECT person, ts, mask, lag(ts) OVER nearby AS before,"  # noqa: S608 - ours; values are parameters
-        f" lead(ts, {steps}) OVER nearby AS behind{leads} FROM ({seen(course)})"
-        f" WINDOW nearby AS (PARTITION BY person ORDER BY ts)) WHERE mask & 1 <> 0 AND ts < {course.end}"
+        f"SELECT person, {times}, {tied} AS tied FROM (SELECT person, m, lag(m) OVER nearby AS m0{leads} FROM"  # noqa: S608 - ours; values are parameters
+        f" (SELECT person, {mark} AS m FROM ({seen(course)})) WINDOW nearby AS (PARTITION BY person ORDER BY m))"
+        f" WHERE m & 1 <> 0 AND {_moment('m', course)} < {course.end}"
     )
+
+
+def _moment(mark: str, course: Course) -> str:
+    return f"(({mark} >> {len(course.steps)})::BIGINT + {course.start})"
 
 
 def _make_moments(reader: Reader, course: Course) -> None:
