@@ -161,7 +161,7 @@ def test_deleted_folder(filled: Path) -> None:
     assert ids() == stored()
 
 
-@pytest.mark.parametrize("kind", ["events", "links", "manifest"])
+@pytest.mark.parametrize("kind", ["events", "links", "people", "manifest"])
 @pytest.mark.parametrize("harm", ["truncated", "gone", "empty"])
 def test_damaged_file(filled: Path, kind: str, harm: str) -> None:
     """A file that is cut short or missing is found out before a report reads it, and its days are read again."""

@@ -59,7 +59,10 @@ def answers(query: EventQuery, zone: Any, now: datetime) -> list[Any]:
 def test_random_logs(
     with_lake: Any, monkeypatch: Any, least: int, log: list[Any], zone: Any, ends: Any, nudges: Any
 ) -> None:
-    """Ranges that begin, end and are asked about at an event or a microsecond beside: the same as without files."""
+    """Ranges that begin, end and are asked about at an event or a microsecond beside: the same as without files.
+
+    And the same whether people are counted by bits or one by one.
+    """
     monkeypatch.setattr("littlebro.analysis.lake.write._PART", least)
     fill(with_lake, log)
     times = sorted(each.timestamp for each in log) or [T0]
@@ -71,7 +74,8 @@ def test_random_logs(
     query = EventQuery(start=start, end=end)
     lake.sync()
     found = answers(query, zone, now)
-    with without_lake(with_lake):
+    with without_lake(with_lake), monkeypatch.context() as patch:
+        patch.setattr("littlebro.analysis.crowds._MOST_BYTES", -1)
         assert found == answers(query, zone, now)
 
 

@@ -48,9 +48,11 @@ class Reader(msgspec.Struct, frozen=True):
     answer may have changed. On the session are the relations
 
     - ``events``: id, collection, name, user_id, anonymous_id (text), ts and received (microseconds since the epoch,
-      UTC), who (the event's own person as a 64-bit key, or NULL), params, context (JSON text), of `collections`;
+      UTC), who (the event's own person as a 64-bit key, or NULL), number (the same as one of `numbers`, negative
+      for an anonymous id), params, context (JSON text), of `collections`;
     - ``links``: anonymous_id, anon, user_id, person: for each anonymous id ever seen with a user, in any
       collection, the first such user by (ts, id, collection);
+    - ``pairs``: anon, person: the links as numbers, where events bear the anonymous id alone;
     - ``people``: `events` with ``person``, the key after links were followed; NULL where an event has no id.
 
     `columns` are columns of ``events`` and ``people`` with the JSON text at some paths, quicker than to look it up.
@@ -64,6 +66,7 @@ class Reader(msgspec.Struct, frozen=True):
     session: Session
     columns: Mapping[Path, str] = msgspec.field(default_factory=dict)
     cuts: tuple[int, ...] = ()
+    numbers: tuple[int, int] = (0, 0)
 
     def moment(self, bounds: Iterable[int]) -> str:
         """Return the column that tells on which side of each of the bounds (as ts) an event is."""
@@ -140,7 +143,8 @@ def _open(
                 session.rows("BEGIN TRANSACTION")
                 cuts = _make_views(session, collections, tail, span, ["/".join(path) for path in keys], marks)
                 version = f"{tail.state}/{tail.version}"
-                return Reader(alias, as_of, version, collections, session, keys, cuts)
+                users, anonymous = tail.numbered
+                return Reader(alias, as_of, version, collections, session, keys, cuts, (-anonymous, users))
         if lake is None:
             raise ImproperlyConfigured(
                 f"LITTLEBRO_LAKE is not set, and the store of {alias!r} has more than {limit * _WITHOUT_LAKE:,} events"
@@ -199,9 +203,13 @@ def _make_views(
             f" WHERE anonymous_id NOT IN (SELECT anonymous_id FROM {tail.links})"
         )
     session.rows(f"CREATE TEMP VIEW links AS {links}")
-    # The keys of users and of anonymous people are never the same, so that an event with a user finds no link.
     session.rows(
+        f"CREATE TEMP VIEW pairs AS WITH numbers AS MATERIALIZED (SELECT who, number FROM {tail.numbers()})"
+        " SELECT a.number AS anon, p.number AS person FROM links"
+        " JOIN numbers a ON a.who = links.anon JOIN numbers p ON p.who = links.person"
+    )
+    session.rows(  # whoever has a user needs no link, and is not looked for
         "CREATE TEMP VIEW people AS SELECT e.*, coalesce(l.person, e.who) AS person"
-        " FROM events e LEFT JOIN links l ON l.anon = e.who"
+        " FROM events e LEFT JOIN links l ON l.anon = CASE WHEN e.number < 0 THEN e.who END"
     )
     return cuts

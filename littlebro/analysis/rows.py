@@ -14,7 +14,7 @@ from littlebro.events.event import Event, encode
 __all__ = ["COLUMNS", "DAY", "first_users", "from_csv", "from_lines", "line", "microseconds"]
 
 COLUMNS: Final = (
-    "id", "collection", "name", "ts", "received", "user_id", "anonymous_id", "who", "params", "context",
+    "id", "collection", "name", "ts", "received", "user_id", "anonymous_id", "who", "number", "params", "context",
 )  # fmt: skip
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -19,6 +19,7 @@ from typing import Final
 from littlebro.analysis.engine import Session
 from littlebro.analysis.lake.intake import stage_events
 from littlebro.analysis.lake.manifest import Lake, Manifest
+from littlebro.analysis.lake.numbers import give, numbers_of
 from littlebro.analysis.lake.write import links_of, read_files, read_with, worth
 from littlebro.analysis.rows import DAY, first_users, microseconds
 from littlebro.events.event import Event
@@ -66,6 +67,7 @@ class Tail:
         self._manifest = manifest if manifest is not None and manifest.files else None
         self._base = manifest.position if manifest else None
         self._made = False
+        self.numbered = self._numbered = manifest.numbered if manifest else (0, 0)
         self._forget()
 
     @property
@@ -105,6 +107,7 @@ class Tail:
             session.rows(f"DROP TABLE IF EXISTS {self.links}")
         self._made = False
         self.rows = 0
+        self.numbered = self._numbered
 
     def _forget(self) -> None:
         self._before = self._base
@@ -151,6 +154,7 @@ class Tail:
         stage_events(session, events, "arrived")
         if self._manifest is not None and self._manifest.ahead:
             self._drop_known(session, self._manifest)
+        self.numbered = give(session, "arrived", self.numbers(), self.numbered)
         if not self._made:
             session.rows(f"CREATE TABLE {self.table} AS FROM arrived LIMIT 0")
             self._made = True
@@ -198,6 +202,18 @@ class Tail:
         ]
         chosen = whole if worth(files, whole) else tuple(sorted(cuts))
         return read_with(self._lake, files, keys, chosen) if files else None, chosen
+
+    def numbers(self) -> str | None:
+        """Return SQL of a relation (who, number) with the people of lake and tail, None where there are none."""
+        found = []
+        if self._manifest is not None and self._lake is not None:
+            found.append(numbers_of(self._lake, self._manifest))
+        if self._made:
+            users, anonymous = self._numbered
+            new = f"number >= {users} OR number < -{anonymous}"
+            found.append(f"(SELECT DISTINCT who, number FROM {self.table} WHERE {new})")
+        parts = " UNION ALL ".join(f"SELECT who, number FROM {part}" for part in found if part is not None)
+        return f"({parts})" if parts else None
 
     def lake_links(self) -> str | None:
         """Return SQL of a relation with the links of the lake, None where there are none."""

@@ -14,6 +14,7 @@ from typing import Final
 from littlebro.analysis.engine import Session, engine
 from littlebro.analysis.lake.manifest import File, Lake, Manifest, lake_of
 from littlebro.analysis.lake.mend import mend
+from littlebro.analysis.lake.numbers import gather
 from littlebro.analysis.lake.write import merge_links, read_files, rewrite
 from littlebro.analysis.rows import microseconds
 from littlebro.events.query import EventQuery
@@ -91,7 +92,8 @@ def _take_out(session: Session, lake: Lake, manifest: Manifest, files: Sequence[
             add.append(left)
     new = manifest
     if gone:
-        new = merge_links(session, lake, manifest.with_files(add, gone, links=None))
+        new = merge_links(session, lake, manifest.with_files(add, gone, links=None, people=None))
+        new = gather(session, lake, new)
         lake.sync_folder()
     # Also where nothing was found: whoever keeps events in memory looks at the number, and reads them again.
     lake.sweep(lake.commit(manifest, new, at_once=True))

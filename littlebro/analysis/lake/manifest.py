@@ -25,15 +25,18 @@ from littlebro import conf
 from littlebro.delivery import filesystem, locks
 from littlebro.exceptions import LakeError
 
-__all__ = ["FORMAT", "Busy", "File", "Lake", "Links", "Manifest", "lake_of", "store_of"]
+__all__ = ["FORMAT", "Busy", "File", "Lake", "Links", "Manifest", "Numbered", "People", "lake_of", "store_of"]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 _MANIFEST: Final = "manifest.json"
 _LOCK: Final = "lock"
 _POLL: Final = 0.05
 # Seconds beyond the time a question may take, for which files that no manifest names stay.
 _GRACE: Final = 60.0
 _CHUNK: Final = 1 << 20
+
+Numbered = tuple[int, int]
+"""How many numbers users were given, and how many anonymous ids."""
 
 
 class Busy(LakeError):
@@ -47,6 +50,10 @@ class Links(msgspec.Struct, frozen=True):
     rows: int
     bytes: int
     crc: int
+
+
+class People(Links, frozen=True):
+    """A file of people: the number of each key that events bear."""
 
 
 class File(msgspec.Struct, frozen=True):
@@ -82,7 +89,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     `position` is the last one in the order of storing that is in, `anchor` one some events before, from which the next
     sync reads again; both None for a backend that keeps no such order. `ahead` says that events behind `position` may
     be in already. `links` are files of links, together those of all `files`, the large one first; None where
-    they are to be made anew. Times are seconds since the epoch.
+    they are to be made anew. `people` are files of people, together those of all `files`, or None likewise;
+    `numbered` says how many have a number. Times are seconds since the epoch.
     """
 
     v: int = FORMAT
@@ -95,6 +103,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     complete: bool = False
     files: tuple[File, ...] = ()
     links: tuple[Links, ...] | None = ()
+    people: tuple[People, ...] | None = ()
+    numbered: Numbered = (0, 0)
     removed: tuple[Removed, ...] = ()
     synced_at: float = 0.0
     verified_at: float = 0.0
@@ -113,6 +123,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         """Yield every file that a question may read."""
         yield from self.files
         yield from self.links or ()
+        yield from self.people or ()
 
     def with_files(self, add: Iterable[File] = (), remove: Iterable[File] = (), **changes: Any) -> Manifest:
         """Return this state with other files of events. The caller sees to the links: `changes` may hold them."""

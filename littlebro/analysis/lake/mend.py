@@ -16,6 +16,7 @@ import msgspec
 from littlebro.analysis.engine import Session
 from littlebro.analysis.lake.intake import stage_events
 from littlebro.analysis.lake.manifest import Lake, Manifest
+from littlebro.analysis.lake.numbers import number
 from littlebro.analysis.lake.write import write_table
 from littlebro.events.query import EventQuery
 from littlebro.storage.base import BaseBackend
@@ -41,11 +42,14 @@ def mend(
     session: Session, lake: Lake, backend: BaseBackend, manifest: Manifest, damaged: set[str]
 ) -> tuple[Manifest, int]:
     """Return the manifest without the files that are `damaged`, with their days read again; and how many days."""
-    days = {file.day for file in manifest.files if file.name in damaged}
-    manifest = _read_again(session, lake, backend, manifest, days)
+    lost = [file for file in manifest.files if file.name in damaged]
+    manifest = manifest.with_files(remove=lost)
     if any(each.name in damaged for each in manifest.links or ()):
         manifest = msgspec.structs.replace(manifest, links=None)
-    return manifest, len(days)
+    if any(each.name in damaged for each in manifest.people or ()):
+        manifest = msgspec.structs.replace(manifest, people=None)
+    days = {file.day for file in lost}
+    return _read_again(session, lake, backend, manifest, days), len(days)
 
 
 def verify_days(
@@ -101,6 +105,7 @@ def _read_again(
 ) -> Manifest:
     for day in sorted(days):
         stage_events(session, iterate(backend, day_query(day)))
+        manifest = number(session, lake, manifest, "staged")
         files = write_table(session, lake, "staged")
         gone = [file for file in manifest.files if file.day == day]
         # What is stored right now may be in already, before the sync that would add it.

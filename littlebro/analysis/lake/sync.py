@@ -19,6 +19,7 @@ from littlebro.analysis.engine import Session, engine
 from littlebro.analysis.lake.intake import Chunk, stage, stage_events
 from littlebro.analysis.lake.manifest import Lake, Manifest, lake_of, store_of
 from littlebro.analysis.lake.mend import mend, verify_days
+from littlebro.analysis.lake.numbers import gather, number
 from littlebro.analysis.lake.write import compact, merge_links, read_files, write_links, write_table
 from littlebro.analysis.rows import DAY
 from littlebro.events.query import EventQuery
@@ -86,7 +87,7 @@ class _Sync:
         self.old = self.new
         self.mended += self._mend_damage()
         complete = self._take_in(end) if self.backend.supports_scan_stored else self._compare()
-        self._commit(merge_links(self.session, self.lake, self.new))
+        self._commit(gather(self.session, self.lake, merge_links(self.session, self.lake, self.new)))
         changes: dict[str, Any] = {"complete": complete, "synced_at": started}
         if complete:
             changes["ahead"] = False
@@ -135,14 +136,15 @@ class _Sync:
                 return False
 
     def _add(self, chunk: Chunk) -> None:
+        new = number(self.session, self.lake, self.new, "staged")
         files = write_table(self.session, self.lake, "staged")
         links = write_links(self.session, self.lake, "staged") if files else ()
         self.added += sum(file.rows for file in files)
         position, anchor = chunk.positions[-1], chunk.positions[0]
         if not files and (position, anchor) == (self.new.position, self.new.anchor):
             return
-        together = None if self.new.links is None else (*self.new.links, *links)
-        new = self.new.with_files(files, position=position, anchor=anchor, links=together)
+        together = None if new.links is None else (*new.links, *links)
+        new = new.with_files(files, position=position, anchor=anchor, links=together)
         if len(together or ()) > _LINKS_AFTER:
             new = merge_links(self.session, self.lake, new)
         self._commit(new)
@@ -192,5 +194,6 @@ class _Sync:
         gone = [file for file in self.new.files if (file.collection, file.day) in days]
         listed = ", ".join(f"('{collection}', {day})" for collection, day in sorted(days))
         self.session.rows(f"DELETE FROM staged WHERE (collection, {DAY}) NOT IN ({listed})")
+        new = number(self.session, self.lake, self.new, "staged")
         files = write_table(self.session, self.lake, "staged")
-        self._commit(self.new.with_files(files, gone, links=None))
+        self._commit(new.with_files(files, gone, links=None))

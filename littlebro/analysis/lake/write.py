@@ -26,10 +26,12 @@ __all__ = [
     "links_of",
     "merge_links",
     "read_files",
+    "read_named",
     "read_with",
     "rewrite",
     "worth",
     "write_links",
+    "write_rows",
     "write_table",
 ]
 
@@ -79,9 +81,9 @@ def _moment(file: File, cuts: Sequence[int]) -> str:
     return f"CAST({cuts[place - 1] if place else cuts[0] - 1} AS BIGINT)"
 
 
-def read_links(lake: Lake, links: Iterable[Links]) -> str:
-    """Return SQL of a relation with the rows of files of links, at least one."""
-    return _read(lake, (each.name for each in links))
+def read_named(lake: Lake, files: Iterable[Links]) -> str:
+    """Return SQL of a relation with the rows of files of links or of people, at least one."""
+    return _read(lake, (each.name for each in files))
 
 
 def _read(lake: Lake, names: Iterable[str]) -> str:
@@ -94,7 +96,7 @@ def _quoted(text: str) -> str:
 
 
 def write_table(session: Session, lake: Lake, table: str) -> tuple[File, ...]:
-    """Write the events of a table into new files."""
+    """Write the events of a table, whose people have their numbers, into new files."""
     groups = session.rows(
         f"SELECT collection, {DAY} AS day, min(ts), max(ts) FROM {table} GROUP BY collection, day ORDER BY ALL"
     )
@@ -142,12 +144,17 @@ def _write(session: Session, lake: Lake, source: str, own: Sequence[str]) -> tup
 
 def write_links(session: Session, lake: Lake, source: str) -> tuple[Links, ...]:
     """Write the links in a relation of events or of links; nothing where there are none."""
-    path = lake.new("links")
-    rows = session.rows(f"COPY ({first_users(source)}) TO {_quoted(str(path))} ({_PARQUET})")[0][0]
+    path, rows = write_rows(session, lake, "links", first_users(source))
+    return (Links(path.name, rows, *lake.seal(path)),) if rows else ()
+
+
+def write_rows(session: Session, lake: Lake, kind: str, sql: str) -> tuple[Path, int]:
+    """Write the rows of `sql` into a new file of that kind, not sealed yet; no file where there are none."""
+    path = lake.new(kind)
+    rows = int(session.rows(f"COPY ({sql}) TO {_quoted(str(path))} ({_PARQUET})")[0][0])
     if not rows:
         path.unlink()
-        return ()
-    return (Links(path.name, rows, *lake.seal(path)),)
+    return path, rows
 
 
 def links_of(lake: Lake, manifest: Manifest) -> str | None:
@@ -155,8 +162,8 @@ def links_of(lake: Lake, manifest: Manifest) -> str | None:
     if manifest.links is None:
         return f"({first_users(read_files(lake, manifest.files))})" if manifest.files else None
     if len(manifest.links) < 2:
-        return read_links(lake, manifest.links) if manifest.links else None
-    return f"({first_users(read_links(lake, manifest.links))})"
+        return read_named(lake, manifest.links) if manifest.links else None
+    return f"({first_users(read_named(lake, manifest.links))})"
 
 
 def merge_links(session: Session, lake: Lake, manifest: Manifest) -> Manifest:
@@ -168,12 +175,12 @@ def merge_links(session: Session, lake: Lake, manifest: Manifest) -> Manifest:
         return manifest
     else:
         news = session.rows(
-            f"SELECT 1 FROM {read_links(lake, links[1:])} n ANTI JOIN {read_links(lake, links[:1])} m"
+            f"SELECT 1 FROM {read_named(lake, links[1:])} n ANTI JOIN {read_named(lake, links[:1])} m"
             " ON n.anonymous_id = m.anonymous_id AND (m.ts, m.id, m.collection) <= (n.ts, n.id, n.collection) LIMIT 1"
         )
         if not news:
             return msgspec.structs.replace(manifest, links=links[:1])
-        source = read_links(lake, links)
+        source = read_named(lake, links)
     return msgspec.structs.replace(manifest, links=write_links(session, lake, source) if source else ())
 
 

@@ -23,12 +23,15 @@ somebody's, through the people), or sum, average, min, max, median, p95 of the n
 from __future__ import annotations
 
 from datetime import datetime, tzinfo
+from functools import reduce
+from operator import or_
 from typing import Any, Final, Literal
 
 import msgspec
 
 from littlebro.analysis.cache import answered
 from littlebro.analysis.calendar import compared, cuts, reach
+from littlebro.analysis.crowds import Crowd
 from littlebro.analysis.grouping import (
     BITS,
     NUMERIC,
@@ -36,11 +39,14 @@ from littlebro.analysis.grouping import (
     Question,
     Rows,
     bits_sql,
+    by_crowds,
     counts_sql,
+    crowds_of,
     events_sql,
     order,
     question,
     rows,
+    series_of,
     series_sql,
     tidy,
     top_sql,
@@ -186,6 +192,36 @@ def _answer(
 
 def _found(reader: Reader, asked: Question, span: Span, tops: list[str] | None) -> _Found:
     selected = rows(asked, reader, span.start, span.end)
+    count = _by_crowds if by_crowds(asked, reader, 1) else _one_by_one
+    found, known = count(reader, asked, selected, tops)
+    found.events[None], known[None] = sum(found.events.values()), sum(known.values())
+    if asked.measure == "events_per_person":
+        found.value = {n: tidy(known[n] / people) for n, people in found.people.items() if people}
+    if asked.measure in NUMERIC:
+        found.value = _numbers(reader, asked, selected, found.tops)
+    return found
+
+
+def _by_crowds(
+    reader: Reader, asked: Question, selected: Rows, tops: list[str] | None
+) -> tuple[_Found, dict[int | None, int]]:
+    """Count people as sets; return the events of somebody by series besides."""
+    series = series_of(reader, asked, selected, tops)
+    people = {number: crowd for (number, _), crowd in crowds_of(reader, asked, selected, series).items()}
+    texts = {each.number: each.text for each in series if each.text is not None}
+    found = _Found(
+        tops=[texts[number] for number in sorted(texts)] if tops is None else list(tops),
+        events={each.number: each.events for each in series},
+        people={number: crowd.size for number, crowd in people.items()},
+    )
+    found.people[None] = reduce(or_, people.values(), Crowd()).size
+    return found, {number: crowd.events for number, crowd in people.items()}
+
+
+def _one_by_one(
+    reader: Reader, asked: Question, selected: Rows, tops: list[str] | None
+) -> tuple[_Found, dict[int | None, int]]:
+    """See _by_crowds()."""
     events, given = events_sql(asked, selected, tops)
     # Who has which values: a row a person and 64 series, with a bit for each.
     count = asked.series + 2
@@ -215,14 +251,9 @@ def _found(reader: Reader, asked: Question, span: Span, tops: list[str] | None) 
             found.people[None] = numbers[0]
         else:
             known[series] = numbers[0]
-    found.events[None], known[None] = sum(found.events.values()), sum(known.values())
-    if asked.measure == "events_per_person":
-        found.value = {n: tidy(known[n] / people) for n, people in found.people.items() if people}
     if tops is None:
         found.tops = [texts[series] for series in sorted(texts)]
-    if asked.measure in NUMERIC:
-        found.value = _numbers(reader, asked, selected, found.tops)
-    return found
+    return found, known
 
 
 def _numbers(

@@ -23,13 +23,14 @@ grow. Where nobody is counted in a running cell, or its period has not begun, `p
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Final, Literal
 
 import msgspec
 
 from littlebro.analysis import calendar, filters
+from littlebro.analysis.crowds import Crowd, affordable, crowds
 from littlebro.analysis.grouping import BITS, bits_sql, counts_sql, followed, index_sql
 from littlebro.analysis.question import (
     Person,
@@ -125,8 +126,22 @@ def retention(
     cuts = [*calendar.cuts(span), _after(span)]
     edges = [microseconds(bound) for bound in bounds]
     with open_reader(alias, collections=query.collections, cuts=cuts, edges=edges) as reader:
-        sizes = _begin(reader, query, start, span, bounds, person, first_time=first_time)
-        counts = _return(reader, query, back, span, bounds, person, periods, on_or_after=on_or_after)
+        sizes: Mapping[int, int]
+        counts: Mapping[int, list[int]]
+        if person is None and affordable(reader, 2 * len(bounds)):
+            sizes, counts = _by_crowds(
+                reader,
+                query,
+                (start, back),
+                span,
+                bounds,
+                periods,
+                first_time=first_time,
+                on_or_after=on_or_after,
+            )
+        else:
+            sizes = _begin(reader, query, start, span, bounds, person, first_time=first_time)
+            counts = _return(reader, query, back, span, bounds, person, periods, on_or_after=on_or_after)
         return Retention(
             as_of=reader.as_of,
             start=span.start,
@@ -136,7 +151,7 @@ def retention(
             first_time=first_time,
             on_or_after=on_or_after,
             cohorts=[
-                _cohort(span, bounds, number, periods, sizes[number], counts[number])
+                _cohort(span, bounds, number, sizes.get(number, 0), counts.get(number, [0] * periods))
                 for number in range(cohorts)
             ],
         )
@@ -153,6 +168,61 @@ def _bounds(span: Span, period: Period, periods: int) -> tuple[list[datetime], i
         raise InvalidQuery("The cells reach beyond the calendar (years 1 to 9999).") from error
     cohorts = len(calendar.bounds(span.start, span.end, period, span.zone)) - 1
     return calendar.bounds(span.start, end, period, span.zone)[: cohorts + periods], cohorts
+
+
+def _by_crowds(
+    reader: Reader,
+    query: EventQuery,
+    steps: tuple[Step, Step],
+    span: Span,
+    bounds: Sequence[datetime],
+    periods: int,
+    *,
+    first_time: bool,
+    on_or_after: bool,
+) -> tuple[dict[int, int], dict[int, list[int]]]:
+    """Return sizes and cells of the cohorts that are not empty, with people counted as sets."""
+    last = len(bounds) - 1
+    start, back = steps
+    found = _periods(reader, query, start, span, bounds, first_time=first_time, on_or_after=on_or_after)
+    begun = {period: found[period].people for period in range(last) if period in found}
+    if first_time:
+        earlier = found.get(-1, Crowd()).people
+        for cohort, crowd in begun.items():
+            begun[cohort], earlier = crowd & ~earlier, crowd | earlier
+    if back != start:
+        found = _periods(reader, query, back, span, bounds, first_time=False, on_or_after=on_or_after)
+    came = [(found.get(n, Crowd()) | found.get(n + len(bounds), Crowd())).people for n in range(len(bounds))]
+    if on_or_after:
+        for period in range(last - 1, 0, -1):
+            came[period] |= came[period + 1]
+    return {cohort: crowd.bit_count() for cohort, crowd in begun.items()}, {
+        cohort: [(crowd & came[cohort + n]).bit_count() for n in range(periods)]
+        for cohort, crowd in begun.items()
+    }
+
+
+def _periods(
+    reader: Reader,
+    query: EventQuery,
+    step: Step,
+    span: Span,
+    bounds: Sequence[datetime],
+    *,
+    first_time: bool,
+    on_or_after: bool,
+) -> dict[int, Crowd]:
+    """Return who did a step in each period within the range, before it (-1), or behind it (``len(bounds)`` further)."""
+    test, parameters = _test(query, step, span, None)
+    first, last = microseconds(span.start), microseconds(span.end)
+    moment = _moment(reader, bounds)
+    period = f"least({_index(moment, bounds)}, {len(bounds) - 1})"
+    if not first_time:
+        test += f" AND moment >= {first}"
+    if not on_or_after:
+        test += f" AND {moment} < {microseconds(bounds[-1])}"
+    cell = f"CASE WHEN moment < {first} THEN -1 WHEN moment < {last} THEN {period} ELSE {period} + {len(bounds)} END"
+    return crowds(reader, cell, f"FROM events WHERE {test}", parameters)
 
 
 def _begin(
@@ -261,11 +331,9 @@ def _test(query: EventQuery, step: Step, span: Span, person: Person | None) -> t
     return test, {**parameters, **values}
 
 
-def _cohort(
-    span: Span, bounds: Sequence[datetime], number: int, periods: int, size: int, counts: Sequence[int]
-) -> Cohort:
+def _cohort(span: Span, bounds: Sequence[datetime], number: int, size: int, counts: Sequence[int]) -> Cohort:
     cells = []
-    for n in range(periods):
+    for n in range(len(counts)):
         running = bounds[number + n + 1] > span.now
         people = counts[n] if n else size
         cells.append(Cell(None if running and not people else people, running))

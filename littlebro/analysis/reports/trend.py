@@ -34,17 +34,15 @@ of them stands beside the first, and there may be more or fewer of them.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Sequence
 from datetime import datetime, timedelta, tzinfo
-from itertools import accumulate
-from typing import Any, Final, Literal, cast
+from typing import Final, Literal, cast
 
 import msgspec
 
 from littlebro.analysis.cache import answered
-from littlebro.analysis.calendar import INTERVALS, Bucket, back, buckets, compared, cuts, edges, reach
+from littlebro.analysis.calendar import INTERVALS, Bucket, buckets, compared, cuts, edges, reach
+from littlebro.analysis.crowds import Crowd
 from littlebro.analysis.grouping import (
     BITS,
     NUMERIC,
@@ -52,13 +50,16 @@ from littlebro.analysis.grouping import (
     Question,
     Rows,
     bits_sql,
+    by_crowds,
     counts_sql,
+    crowds_of,
     events_sql,
     index_sql,
     keys_sql,
     order,
     question,
     rows,
+    series_of,
     series_sql,
     tidy,
     top_sql,
@@ -76,6 +77,7 @@ from littlebro.analysis.question import (
     zone_of,
 )
 from littlebro.analysis.reader import Reader, open_reader
+from littlebro.analysis.reports.rolling import ROLLING, Found, rolling
 from littlebro.analysis.reports.twins import twin
 from littlebro.analysis.result import Key, Result, Table
 from littlebro.events.query import EventQuery
@@ -84,7 +86,6 @@ __all__ = ["MEASURES", "Measure", "Series", "Trend", "atrend", "trend"]
 
 Measure = Number | Literal["events", "people", "events_per_person", "weekly_people", "monthly_people"]
 MEASURES: Final = ("events", "people", "events_per_person", *NUMERIC, "weekly_people", "monthly_people")
-_ROLLING: Final = {"weekly_people": timedelta(days=7), "monthly_people": timedelta(days=30)}
 
 
 class Series(msgspec.Struct, frozen=True):
@@ -128,24 +129,6 @@ class Trend(Result, frozen=True, kw_only=True):
         )
 
 
-class _Found:
-    """What one range gave: values by series and bucket, totals, the values' texts, and which series have events."""
-
-    def __init__(self, tops: Sequence[str] | None) -> None:
-        self.values: dict[int, dict[int, Any]] = defaultdict(dict)
-        self.totals: dict[int, Any] = {}
-        self.tops = list(tops or ())
-        self.given = tops is not None
-        self.present: set[int] = set()
-
-    def saw(self, series: int, text: str | None) -> None:
-        """Note that a series has events, and what its value is."""
-        self.present.add(series)
-        if text is not None and not self.given:
-            self.tops += [""] * (series + 1 - len(self.tops))
-            self.tops[series] = text
-
-
 def trend(
     query: EventQuery,
     *,
@@ -171,7 +154,7 @@ def trend(
     check_choice(interval, INTERVALS, "interval")
     asked = question(query, person, by, limit, measure, MEASURES, value)
     other = None if compare is None else compared(span, compare)
-    start, end = reach(span, other, _ROLLING.get(measure, timedelta(0)))
+    start, end = reach(span, other, ROLLING.get(measure, timedelta(0)))
     with open_reader(
         alias, collections=query.collections or None, start=start, end=end, paths=(asked.by, asked.value),
         cuts=cuts(span, other), edges=edges(interval, span, other),
@@ -254,7 +237,7 @@ def _counted(reader: Reader, asked: Question, interval: Interval, span: Span, ot
     )
 
 
-def _series(asked: Question, series: list[tuple[int, Key]], found: _Found, count: int) -> list[Series]:
+def _series(asked: Question, series: list[tuple[int, Key]], found: Found, count: int) -> list[Series]:
     empty = None if asked.measure in NUMERIC else 0
     return [
         Series(
@@ -268,22 +251,23 @@ def _series(asked: Question, series: list[tuple[int, Key]], found: _Found, count
 
 def _measured(
     reader: Reader, asked: Question, span: Span, whole: list[Bucket], tops: list[str] | None
-) -> _Found:
+) -> Found:
     if not whole:
-        return _Found(tops)
-    if asked.measure in _ROLLING:
-        return _rolling(reader, asked, span, whole, tops)
+        return Found(tops)
+    if asked.measure in ROLLING:
+        return rolling(reader, asked, span, whole, tops)
     selected = rows(asked, reader, span.start, span.end)
     places = [microseconds(bucket.start) for bucket in whole] + [microseconds(whole[-1].end)]
     index = index_sql(reader.moment(places), places)
     if asked.measure in NUMERIC:
         return _numbers(reader, asked, selected, index, tops)
     if asked.measure == "people":
-        return _people(reader, asked, selected, index, len(whole), tops)
+        people = _people_by_crowds if by_crowds(asked, reader, len(whole)) else _people_one_by_one
+        return people(reader, asked, selected, index, len(whole), tops)
     return _events(reader, asked, selected, index, tops)
 
 
-def _events(reader: Reader, asked: Question, selected: Rows, index: str, tops: list[str] | None) -> _Found:
+def _events(reader: Reader, asked: Question, selected: Rows, index: str, tops: list[str] | None) -> Found:
     """Count events; for events per person only those of somebody (the top values are by all events)."""
     keys, given = keys_sql(asked, selected, tops)
     counted = "count(*)" if asked.measure == "events" else f"count({selected.who})"
@@ -292,7 +276,7 @@ def _events(reader: Reader, asked: Question, selected: Rows, index: str, tops: l
         f" {selected.source} GROUP BY ALL), {keys}"
         " SELECT s, b, sum(m), max(text) FROM r JOIN keys ON keys.k IS NOT DISTINCT FROM r.k GROUP BY s, b"
     )
-    found = _Found(tops)
+    found = Found(tops)
     for series, bucket, count, text in reader.rows(sql, selected.values(sql, given)):
         found.saw(series, text)
         found.values[series][bucket] = count
@@ -300,9 +284,25 @@ def _events(reader: Reader, asked: Question, selected: Rows, index: str, tops: l
     return found
 
 
-def _people(
+def _people_by_crowds(
     reader: Reader, asked: Question, selected: Rows, index: str, count: int, tops: list[str] | None
-) -> _Found:
+) -> Found:
+    """Count people as sets, of each of `count` buckets and of all."""
+    series = [] if asked.by is None else series_of(reader, asked, selected, tops)
+    found = Found(tops)
+    for each in series:
+        found.saw(each.number, each.text)
+    everybody: dict[int, Crowd] = defaultdict(Crowd)
+    for (number, bucket), crowd in crowds_of(reader, asked, selected, series, index, count).items():
+        found.values[number][bucket] = crowd.size
+        everybody[number] |= crowd
+    found.totals = {number: crowd.size for number, crowd in everybody.items()}
+    return found
+
+
+def _people_one_by_one(
+    reader: Reader, asked: Question, selected: Rows, index: str, count: int, tops: list[str] | None
+) -> Found:
     """Count people: a row a series, person and 64 buckets, with a bit for each of the `count` buckets."""
     part, mask = bits_sql(index, count)
     events, given = events_sql(asked, selected, tops, part=part, mask=mask)
@@ -315,7 +315,7 @@ def _people(
     )
     if asked.by is not None:
         sql += " UNION ALL SELECT s, NULL, max(text), NULL FROM keys GROUP BY s"
-    found = _Found(tops)
+    found = Found(tops)
     for series, chunk, text, counts in reader.rows(sql, selected.values(sql, given)):
         if counts is None:
             found.saw(series, text)
@@ -326,7 +326,7 @@ def _people(
     return found
 
 
-def _numbers(reader: Reader, asked: Question, selected: Rows, index: str, tops: list[str] | None) -> _Found:
+def _numbers(reader: Reader, asked: Question, selected: Rows, index: str, tops: list[str] | None) -> Found:
     """Reckon with numbers; which values stand alone must be known before."""
     if tops is None:
         tops = top_values(reader, asked, selected)
@@ -337,59 +337,11 @@ def _numbers(reader: Reader, asked: Question, selected: Rows, index: str, tops: 
         f" h AS (SELECT {series_sql(asked, 'g.k')} AS s, b, x FROM g LEFT JOIN top ON top.k = g.k)"
         f" SELECT s, b, {NUMERIC[asked.measure or '']} FROM h GROUP BY GROUPING SETS ((s, b), (s))"
     )
-    found = _Found(tops)
+    found = Found(tops)
     for series, bucket, number in reader.rows(sql, selected.values(sql, given)):
         found.saw(series, None)
         if bucket is None:
             found.totals[series] = tidy(number)
         else:
             found.values[series][bucket] = tidy(number)
-    return found
-
-
-def _rolling(
-    reader: Reader, asked: Question, span: Span, whole: list[Bucket], tops: list[str] | None
-) -> _Found:
-    """Count the people of windows that overlap.
-
-    Time is cut where windows begin and end. A cell between two cuts lies in neighbouring windows; a person counts
-    in each of them once: from the first that their cell before did not reach.
-    """
-    length = _ROLLING[asked.measure or ""]
-    starts = list(accumulate((back(bucket.end, span.zone, wall=length) for bucket in whole), max))
-    ends = [min(bucket.end, span.end) for bucket in whole]
-    marks = sorted({*starts, *ends, span.start})
-    cells = marks[:-1]
-    first = [bisect_right(ends, cell) for cell in cells]  # the first window that ends behind the cell's start
-    last = [bisect_right(starts, cell) - 1 for cell in cells]  # the last that has begun there
-    inside = bisect_left(cells, span.start)
-    selected = rows(asked, reader, marks[0], span.end)
-    keys, given = keys_sql(asked, selected, tops)
-    index = index_sql("ts", [microseconds(cut) for cut in marks])
-    sql = (
-        f"WITH r AS MATERIALIZED (SELECT {selected.raw} AS k, {index} AS b, {selected.who} AS who,"
-        f" count(*) FILTER (ts >= {microseconds(span.start)}) AS n {selected.source} GROUP BY ALL), {keys},"
-        " g AS (SELECT s, b, who FROM r JOIN keys ON keys.k IS NOT DISTINCT FROM r.k WHERE who IS NOT NULL),"
-        f" p AS MATERIALIZED (SELECT DISTINCT s, b, {selected.person} AS p FROM g {selected.links}),"
-        " w AS (SELECT b, f, l FROM (SELECT unnest(range(len($first::INT[]))) AS b, unnest($first::INT[]) AS f,"
-        " unnest($last::INT[]) AS l) WHERE f <= l),"
-        " c AS (SELECT s, l, greatest(f, 1 + coalesce(max(l) OVER (PARTITION BY s, p ORDER BY b"
-        " ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), -1)) AS f FROM p JOIN w USING (b))"
-        " SELECT s, f AS at, count(*) AS n, NULL AS text FROM c WHERE f <= l GROUP BY s, f"
-        " UNION ALL SELECT s, l + 1, -count(*), NULL FROM c WHERE f <= l GROUP BY s, l"
-        f" UNION ALL SELECT s, -1, count(DISTINCT p), NULL FROM p WHERE b >= {inside} GROUP BY s"
-        " UNION ALL SELECT s, -2, 0, max(text) FROM keys GROUP BY s HAVING sum(n) > 0"
-    )
-    more = given | {"first": first, "last": last}
-    found = _Found(tops)
-    changes: dict[int, dict[int, int]] = defaultdict(lambda: defaultdict(int))
-    for series, at, count, text in reader.rows(sql, selected.values(sql, more)):
-        if at == -2:
-            found.saw(series, text)
-        elif at == -1:
-            found.totals[series] = count
-        else:
-            changes[series][at] += count
-    for series, steps in changes.items():
-        found.values[series] = dict(enumerate(accumulate(steps[i] for i in range(len(whole)))))
     return found
