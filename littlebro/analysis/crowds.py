@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from littlebro.analysis.reader import Reader
 
-__all__ = ["Crowd", "affordable", "crowds"]
+__all__ = ["Crowd", "crowds", "gathered", "most_cells"]
 
 _MOST_BYTES: Final = 32 * 1024**2  # of all sets of one question; the engine needs a few times as much
 
@@ -34,19 +34,25 @@ class Crowd(NamedTuple):
         return self.people.bit_count()
 
 
-def affordable(reader: Reader, cells: int) -> bool:
-    """Return whether so many sets fit into the memory meant for them."""
+def most_cells(reader: Reader) -> int:
+    """Return how many sets fit into the memory meant for them."""
     low, high = reader.numbers
-    return cells * (high - low) <= 8 * _MOST_BYTES
+    return 8 * _MOST_BYTES // max(high - low, 1)
 
 
 def crowds(reader: Reader, cell: str, source: str, parameters: Mapping[str, Any]) -> dict[Any, Crowd]:
     """Return the people of each `cell`, an expression, of ``FROM … WHERE …`` over ``events``; NULL is no cell."""
-    low, high = reader.numbers
-    sql = (
-        f"SELECT cell, bitstring_agg(coalesce(pairs.person, number), {low}, {max(low, high - 1)})::BLOB, count(*)"
-        f" FROM (SELECT {cell} AS cell, number {source} AND number IS NOT NULL) e"
-        " LEFT JOIN pairs ON pairs.anon = CASE WHEN number < 0 THEN number END"
-        " WHERE cell IS NOT NULL GROUP BY cell"
+    return gathered(
+        reader,
+        f"SELECT cell, coalesce(pairs.person, number) AS person FROM (SELECT {cell} AS cell, number {source}"
+        " AND number IS NOT NULL) e LEFT JOIN pairs ON pairs.anon = CASE WHEN number < 0 THEN number END"
+        " WHERE cell IS NOT NULL",
+        parameters,
     )
+
+
+def gathered(reader: Reader, rows: str, parameters: Mapping[str, Any] | None = None) -> dict[Any, Crowd]:
+    """Return the people of each cell of the relation `rows`: cell, person (a number, links followed)."""
+    low, high = reader.numbers
+    sql = f"SELECT cell, bitstring_agg(person, {low}, {max(low, high - 1)})::BLOB, count(*) FROM ({rows}) GROUP BY cell"
     return {cell: Crowd(int.from_bytes(bits), n) for cell, bits, n in reader.rows(sql, parameters)}

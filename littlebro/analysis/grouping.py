@@ -19,7 +19,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from littlebro.analysis.crowds import Crowd, affordable, crowds
+from littlebro.analysis.crowds import Crowd, crowds, most_cells
 from littlebro.analysis.filters import Parameters, key_of, number_sql, one_key, raw_key, where
 from littlebro.analysis.question import Path, Person, check_choice, check_limit, check_path, microseconds
 from littlebro.analysis.reader import Reader
@@ -159,7 +159,7 @@ def by_crowds(asked: Question, reader: Reader, cells: int) -> bool:
     """Return whether people in so many cells of each series are better counted as sets than one by one."""
     quick = asked.by is None or len(asked.by) == 1 or asked.by in reader.columns
     few = asked.person is None and asked.series <= _FEW_SERIES
-    return quick and few and affordable(reader, (asked.series + 2) * cells)
+    return quick and few and (asked.series + 2) * cells <= most_cells(reader)
 
 
 def rows(asked: Question, reader: Reader, start: datetime, end: datetime) -> Rows:
@@ -246,7 +246,7 @@ def crowds_of(
     index: str = "0",
     count: int = 1,
 ) -> dict[tuple[int, int], Crowd]:
-    """Return the people by series and `index`, an expression of one of `count`; for `affordable` questions.
+    """Return the people by series and `index`, an expression of one of `count`; where `by_crowds` says so.
 
     The series of a row is found by the place of its raw text in a list, which a column of few values needs to look for
     only once a value; a join of all rows takes ten times as long.

@@ -29,12 +29,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
+from functools import reduce
+from operator import or_
 from typing import Any, Final, Literal
 
 import msgspec
 
 from littlebro.analysis import filters
 from littlebro.analysis.cache import answered
+from littlebro.analysis.crowds import Crowd, gathered, most_cells
 from littlebro.analysis.question import Person, Span, check_limit, microseconds, span_of
 from littlebro.analysis.reader import Reader, open_reader
 from littlebro.analysis.reports.twins import twin
@@ -185,43 +188,51 @@ def _number_names(reader: Reader, query: EventQuery) -> dict[str, int]:
 
 
 def _collapse(reader: Reader, asked: _Asked, span: Span, kind: str) -> str:
-    """Return the SQL of events without repeats: person, place (their order), code.
+    """Return the SQL of events without repeats: person (a number), place (their order), code.
 
     A code is twice a name's number, and one more for the first event of a session. Ids are long, and decide only
     between events of one moment: nearly everybody is put in order by time alone, and those for whom that
     leaves a choice once more, whole. Codes are of the type `kind`.
     """
     test, parameters = filters.where(asked.query, asked.person)
-    test = f"person IS NOT NULL AND ts <= {microseconds(span.now)} AND {test}"
+    test = f"member IS NOT NULL AND ts <= {microseconds(span.now)} AND {test}"
     fresh = f"coalesce(ts - earlier >= {asked.gap // _MICROSECOND}, TRUE)"
     code = f"CAST(2 * n + CAST({fresh} AS {kind}) AS {kind}) AS code"
+    everybody = asked.person is None
+    one = f"SELECT *, {reader.numbers[0]} AS member FROM people"  # of one person, whom any number will do for
+    reader.rows(f"CREATE TEMP VIEW members AS {_members('events') if everybody else one}")
     reader.rows(
         f"CREATE TEMP TABLE collapsed AS SELECT person, ts AS place, {code}, coalesce(ts = earlier, FALSE) AS tied FROM"
         f" (SELECT person, ts, n, lag(ts) OVER o AS earlier, lag(n) OVER o AS before"
-        f" FROM (SELECT person, ts, CAST(n AS {kind}) AS n FROM people JOIN names USING (name) WHERE {test})"
+        f" FROM (SELECT member AS person, ts, CAST(n AS {kind}) AS n FROM members JOIN names USING (name) WHERE {test})"
         f" WINDOW o AS (PARTITION BY person ORDER BY ts)) WHERE {fresh} OR n <> before OR ts = earlier",
         parameters,
     )
     reader.rows("CREATE TEMP TABLE tied AS SELECT DISTINCT person FROM collapsed WHERE tied")
     if not reader.rows("SELECT 1 FROM tied LIMIT 1"):
         return "SELECT person, place, code FROM collapsed"
-    # Their events are found by the ids they bear, before links are followed on all events.
-    reader.rows(
-        "CREATE TEMP VIEW theirs AS SELECT e.*, coalesce(l.person, e.who) AS person FROM"
-        " (FROM events WHERE who IN (FROM tied UNION ALL SELECT anon FROM links WHERE person IN (FROM tied))) e"
-        " LEFT JOIN links l ON l.anon = e.who"
-    )
+    # Their events are found by the numbers they bear, before links are followed on all events.
+    numbers = "FROM tied UNION ALL SELECT anon FROM pairs WHERE person IN (FROM tied)"
+    theirs = _members(f"(FROM events WHERE number IN ({numbers}))") if everybody else "FROM members"
     reader.rows(
         f"CREATE TEMP TABLE ordered AS SELECT person, place, {code} FROM"
         f" (SELECT person, ts, n, lag(ts) OVER o AS earlier, lag(n) OVER o AS before, row_number() OVER o AS place"
-        f" FROM (SELECT person, ts, id, collection, CAST(n AS {kind}) AS n FROM theirs JOIN names USING (name)"
-        f" WHERE {test} AND person IN (FROM tied))"
+        f" FROM (SELECT member AS person, ts, id, collection, CAST(n AS {kind}) AS n FROM ({theirs}) JOIN names"
+        f" USING (name) WHERE {test} AND member IN (FROM tied))"
         f" WINDOW o AS (PARTITION BY person ORDER BY ts, id, collection)) WHERE {fresh} OR n <> before",
         parameters,
     )
     return (
         "SELECT person, place, code FROM collapsed WHERE person NOT IN (FROM tied)"
         " UNION ALL SELECT person, place, code FROM ordered"
+    )
+
+
+def _members(events: str) -> str:
+    """Return the SQL of a relation of events with the number of each one's person, links followed, as ``member``."""
+    return (
+        f"SELECT e.*, coalesce(pairs.person, number) AS member FROM {events} e"
+        " LEFT JOIN pairs ON pairs.anon = CASE WHEN number < 0 THEN number END"
     )
 
 
@@ -256,25 +267,19 @@ def _counted(
     nodes, links = [], []
     for step in range(steps):
         sources, targets = [_key(names, n) for n in (*tops[step], _OTHER)], tops[step + 1]
-        sessions: dict[int, dict[int, int]] = defaultdict(dict)
-        persons: dict[int, list[int]] = {}
-        for source, target, numbers in reader.rows(
-            f"WITH moves AS MATERIALIZED (SELECT person, {_slot(step + 1, tops[step])} AS source,"
-            f" {_slot(step + 2, targets)} AS target FROM walks WHERE n{step + 1} IS NOT NULL)"
-            " SELECT source, target, [count(*)] FROM moves GROUP BY source, target"
-            f" UNION ALL {_people_sql(len(targets) + 1)}"
-        ):
-            if target is None:
-                persons[source] = numbers
-            else:
-                sessions[source][target] = numbers[0]
-        for source, (people, *went) in persons.items():
-            count, ended = sum(sessions[source].values()), sessions[source].get(_END, 0)
-            nodes.append(PathNode(step, sources[source], people, count, people - went[-1], ended))
+        reader.rows(
+            f"CREATE OR REPLACE TEMP TABLE moves AS SELECT person, {_slot(step + 1, tops[step])} AS source,"
+            f" {_slot(step + 2, targets)} AS target FROM walks WHERE n{step + 1} IS NOT NULL"
+        )
+        for source, went in _moves(reader, len(sources), len(targets) + 2).items():
+            count, ended = sum(crowd.events for crowd in went.values()), went.get(_END, Crowd())
+            on = reduce(or_, (crowd for slot, crowd in went.items() if slot != _END), Crowd())
+            people = (on | ended).size
+            nodes.append(PathNode(step, sources[source], people, count, people - on.size, ended.events))
             links += [
-                PathLink(step, sources[source], _key(names, n), went[slot], sessions[source][slot])
+                PathLink(step, sources[source], _key(names, n), went[slot].size, went[slot].events)
                 for slot, n in enumerate((*targets, _OTHER))
-                if step + 1 < steps and slot in sessions[source]
+                if step + 1 < steps and slot in went
             ]
     return (
         sorted(nodes, key=lambda node: (node.step, *_rank(node.key, node))),
@@ -282,18 +287,16 @@ def _counted(
     )
 
 
-def _people_sql(slots: int) -> str:
-    """Return the SQL of people by source, as a list: all, those who went to each slot, and those who went anywhere.
-
-    A person's moves from a source are bits of one number, so that people and sources are grouped only once.
-    """
-    kind = "BIGINT" if slots < 63 else "HUGEINT"
-    went = "".join(f", count(*) FILTER (went & (CAST(1 AS {kind}) << {slot}) <> 0)" for slot in range(slots))
-    bit = f"CASE WHEN target = {_END} THEN 0 ELSE CAST(1 AS {kind}) << target END"
-    return (
-        f"SELECT source, NULL, [count(*){went}, count(*) FILTER (went <> 0)] FROM (SELECT source, person,"
-        f" bit_or({bit}) AS went FROM moves GROUP BY source, person) GROUP BY source"
-    )
+def _moves(reader: Reader, sources: int, targets: int) -> dict[int, dict[int, Crowd]]:
+    """Return who went from each source to each target in ``moves``, some sources at a time."""
+    found: dict[int, dict[int, Crowd]] = defaultdict(dict)
+    some = max(1, most_cells(reader) // targets)
+    for first in range(0, sources, some):
+        test = f"source >= {first} AND source < {first + some}"
+        moves = f"SELECT source * 256 + target AS cell, person FROM moves WHERE {test}"
+        for cell, crowd in gathered(reader, moves).items():
+            found[cell // 256][cell % 256] = crowd
+    return found
 
 
 def _tops(reader: Reader, names: Mapping[int, str], steps: int, limit: int) -> list[list[int]]:

@@ -30,7 +30,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from littlebro.analysis import calendar, filters
-from littlebro.analysis.crowds import Crowd, affordable, crowds
+from littlebro.analysis.crowds import Crowd, crowds, most_cells
 from littlebro.analysis.grouping import BITS, bits_sql, counts_sql, followed, index_sql
 from littlebro.analysis.question import (
     Person,
@@ -128,7 +128,7 @@ def retention(
     with open_reader(alias, collections=query.collections, cuts=cuts, edges=edges) as reader:
         sizes: Mapping[int, int]
         counts: Mapping[int, list[int]]
-        if person is None and affordable(reader, 2 * len(bounds)):
+        if person is None and 2 * len(bounds) <= most_cells(reader):
             sizes, counts = _by_crowds(
                 reader,
                 query,
