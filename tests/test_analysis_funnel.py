@@ -108,6 +108,16 @@ def test_filters(log: Log) -> None:
     assert people(funnel(EventQuery(start=T0, end=LATER, names=("b",)), [A, B], now=LATER)) == [0, 0]
 
 
+def test_strict_over_many_steps_and_decades(log: Log) -> None:
+    """A moment and fifteen steps need more than 64 bits where the range is long."""
+    log("u", *((400 * n, "abcdefghijklmno"[n]) for n in range(15)))
+    log("v", (0, "a"), (400, "b"), (500, "x"), (800, "c"))
+    steps = [Step(name) for name in "abcdefghijklmno"]
+    decades = EventQuery(start=T0 - 9000 * DAY, end=T0 + 9000 * DAY)
+    found = funnel(decades, steps, order="strict", window=9000 * DAY, now=T0 + 9000 * DAY)
+    assert people(found) == [2, 2, *[1] * 13]
+
+
 def test_strict_sees_what_the_query_sees(log: Log) -> None:
     """In between is any event that the query matches, of whatever name."""
     log("1", (0, "a"), (1, "x"), (2, "b"))

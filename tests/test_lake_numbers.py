@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from littlebro import EventQuery
-from littlebro.analysis import Step, breakdown, lake, retention, trend
+from littlebro.analysis import Step, breakdown, lake, paths, retention, trend
 from littlebro.analysis.erasure import forget
 from littlebro.analysis.lake.manifest import Manifest, lake_of
 from littlebro.analysis.question import Person
@@ -147,3 +147,8 @@ def test_by_bits_or_one_by_one(with_lake: Any, monkeypatch: pytest.MonkeyPatch, 
     assert by_name.total_people == 2
     back = retention(EventQuery(**WEEK), Step(), Step(), periods=3, tz="UTC", now=T0 + 30 * DAY).cohorts
     assert [[cell.people for cell in cohort.cells] for cohort in back[:2]] == [[2, 2, 1], [0, 0, 0]]
+    ways = paths(EventQuery(**WEEK), tz="UTC", now=T0 + 30 * DAY)
+    assert (ways.people, ways.sessions) == (2, 5)
+    assert [(node.step, node.key.value, node.people, node.sessions) for node in ways.nodes] == [
+        (0, "view", 2, 4), (0, "buy", 1, 1), (1, "buy", 1, 1), (2, "view", 1, 1),
+    ]  # fmt: skip

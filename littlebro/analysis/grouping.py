@@ -3,8 +3,8 @@
 In: a question and a range. Out: common table expressions, each with its names said here. A series is a number: 0 and
 up are the top values in order, `limit` is "other", -1 is "none".
 
-People are counted exactly: events are first grouped to one row a person and 64 buckets, in which a bit stands for
-each bucket; links are followed on those few rows instead of on all events.
+People are counted exactly: as `crowds` where these fit into memory; else events are first grouped to one row a person
+and 64 buckets, in which a bit stands for each bucket, and links are followed on those few rows alone.
 """
 
 # ruff: noqa: S608 - names and numbers of our own; values are parameters
@@ -155,11 +155,14 @@ def followed(person: Person | None) -> tuple[str, str, str, str]:
     return "events", "who", "LEFT JOIN links l ON l.anon = g.who", "coalesce(l.person, g.who)"
 
 
+def _is_quick(asked: Question, reader: Reader) -> bool:
+    return asked.by is None or len(asked.by) == 1 or asked.by in reader.columns
+
+
 def by_crowds(asked: Question, reader: Reader, cells: int) -> bool:
     """Return whether people in so many cells of each series are better counted as sets than one by one."""
-    quick = asked.by is None or len(asked.by) == 1 or asked.by in reader.columns
     few = asked.person is None and asked.series <= _FEW_SERIES
-    return quick and few and (asked.series + 2) * cells <= most_cells(reader)
+    return _is_quick(asked, reader) and few and (asked.series + 2) * cells <= most_cells(reader)
 
 
 def rows(asked: Question, reader: Reader, start: datetime, end: datetime) -> Rows:
@@ -173,7 +176,7 @@ def rows(asked: Question, reader: Reader, start: datetime, end: datetime) -> Row
     return Rows(
         source=f"FROM {relation} WHERE {sql}",
         raw="''" if asked.by is None else raw_key(asked.by, made, columns=reader.columns),
-        quick=asked.by is None or len(asked.by) == 1 or asked.by in reader.columns,
+        quick=_is_quick(asked, reader),
         key="k" if asked.by is None else one_key(asked.by, "k"),
         who=who,
         links=links,
