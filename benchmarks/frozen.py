@@ -7,7 +7,6 @@ that tracks has the middleware, and one event of its own in the page.
 import http.client
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import Report, percentile
+from tests.ports import free_port
 
 __all__ = ["run"]
 
@@ -87,9 +87,7 @@ def _served(folder: Path, broker: str, *, tracks: bool) -> Iterator[http.client.
     """Run a site while the block runs; give a connection to it."""
     place = folder / str(tracks)
     place.mkdir()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     given = {"folder": str(place), "broker": broker, "tracks": tracks}
     command = [
         *(sys.executable, "-m", "gunicorn", "benchmarks.frozen_site:wsgi", f"--bind=127.0.0.1:{port}"),

@@ -1,11 +1,12 @@
 """A private Redis for the example backend: started on a free port, put away with its data, brought back, ended."""
 
 import shutil
-import socket
 import subprocess
 import time
 from pathlib import Path
 from typing import Any
+
+from tests.ports import free_port
 
 __all__ = ["RedisServer", "find"]
 
@@ -22,9 +23,7 @@ class RedisServer:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -23,7 +23,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar, Final
 
-__all__ = ["MariaDB", "PostgreSQL", "Service", "UnavailableError", "die_with_parent", "free_port"]
+from tests.ports import free_port
+
+__all__ = ["MariaDB", "PostgreSQL", "Service", "UnavailableError", "die_with_parent"]
 
 _SYSTEM_FOLDERS: Final = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 _START_SECONDS: Final = 60.0
@@ -276,14 +278,6 @@ class MariaDB(Service):
 
     def url(self) -> str:
         return f"mysql://littlebro:{self.password}@127.0.0.1:{self.port}/mysql"
-
-
-def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def die_with_parent(number: signal.Signals) -> Callable[[], None] | None:

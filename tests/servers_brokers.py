@@ -7,7 +7,8 @@ import subprocess
 from collections.abc import Iterator
 from typing import ClassVar
 
-from tests.servers import Service, free_port
+from tests.ports import free_port
+from tests.servers import Service
 
 __all__ = ["RabbitMQ", "Redis"]
 

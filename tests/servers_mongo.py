@@ -21,7 +21,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, ClassVar, Final
 
-from tests.servers import Service, UnavailableError, die_with_parent, free_port
+from tests.ports import free_port
+from tests.servers import Service, UnavailableError, die_with_parent
 
 __all__ = ["MongoDB"]
 

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -28,6 +27,7 @@ from tests.chromium import Chromium, serious
 from tests.dashboard.conftest import cookies_of
 from tests.dashboard.looks import PAGES, Complaints, overflow, settle, texts
 from tests.dashboard.site import BOARD, fill
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -154,9 +154,7 @@ def unfold() -> Iterator[str]:
     pytest.importorskip("unfold", reason="django-unfold is not installed; the extra 'test' brings it")
     fill()
     User.objects.create_superuser("admin", password="x")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environment = {
         **os.environ, "DJANGO_SETTINGS_MODULE": "tests.dashboard.unfold_settings",
         "LITTLEBRO_TEST_DATABASE_URL": f"sqlite://{quote(str(connection.settings_dict['NAME']))}",

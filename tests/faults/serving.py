@@ -1,7 +1,6 @@
 """Web servers around the trials' project: started, asked for pages, ended."""
 
 import contextlib
-import socket
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from tests.faults.harness import World, wait_until
+from tests.ports import free_port
 
 __all__ = ["SERVERS", "get", "served", "visit"]
 
@@ -23,16 +23,10 @@ SERVERS: Final = {
 }
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextlib.contextmanager
 def served(world: World, name: str, **environment: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """Run a server; yield its process and the address where it answers."""
-    port = _free_port()
+    port = free_port()
     place = (f"--port={port}",) if name == "uvicorn" else (f"--bind=127.0.0.1:{port}",)
     server = world.start(*SERVERS[name], *place, **environment)
     address = f"http://127.0.0.1:{port}"
