@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from littlebro.analysis.engine import Session
 from littlebro.analysis.reader import open_reader
 from littlebro.events.event import Event
-from littlebro.exceptions import InvalidQuery
+from littlebro.exceptions import AnalysisTimeout, InvalidQuery
 from littlebro.storage.handler import backends
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -58,3 +59,44 @@ def test_nothing_stored() -> None:
     with open_reader() as reader:
         assert reader.rows("SELECT count(*) FROM people") == [(0,)]
         assert reader.rows("SELECT * FROM links") == []
+
+
+def test_a_reader_stands_still() -> None:
+    """What is stored after it was opened, and seen by others meanwhile, is not in it, whenever it looks first."""
+    backends["default"].save_many([event(1, anonymous_id="a")])
+    with open_reader() as before:
+        backends["default"].save_many([event(2, anonymous_id="a", user_id="7")])
+        with open_reader() as after:
+            assert after.rows("SELECT id FROM events ORDER BY id") == [("e00001",), ("e00002",)]
+            assert len(after.rows("SELECT * FROM pairs")) == 1
+        for relation, rows in {"events": 1, "people": 1, "numbers": 1, "links": 0, "pairs": 0}.items():
+            assert len(before.rows(f"SELECT * FROM {relation}")) == rows, relation
+
+
+@pytest.mark.parametrize("part", ["INSERT INTO", "tail_links", "tail_pairs"])
+def test_events_that_were_taken_in_by_half(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question that ends while the tail is refreshed leaves no event that the next one counts twice or lacks."""
+
+    def seen() -> list[tuple[str]]:
+        with open_reader() as reader:
+            return reader.rows("SELECT id FROM events ORDER BY id")
+
+    backends["default"].save_many([event(1, anonymous_id="a"), event(2, user_id="7")])
+    assert seen() == [("e00001",), ("e00002",)]
+    backends["default"].save_many([event(3, anonymous_id="a", user_id="8")])
+    real = Session.rows
+
+    def late(self: Session, sql: str, *rest: Any) -> list[tuple[Any, ...]]:
+        found = real(self, sql, *rest)
+        if part in sql:
+            raise AnalysisTimeout("late")
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "rows", late)
+        with pytest.raises(AnalysisTimeout, match="late"):
+            seen()
+    assert seen() == [("e00001",), ("e00002",), ("e00003",)]
+    with open_reader() as reader:
+        linked = "links l, pairs p JOIN numbers n ON n.number = p.person"
+        assert reader.rows(f"SELECT l.user_id, n.who = l.person FROM {linked}") == [("8", True)]

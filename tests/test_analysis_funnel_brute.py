@@ -175,7 +175,7 @@ def found(
     with open_reader() as reader:
         funnel._find(reader, query, steps, order, timedelta(seconds=WINDOW), exclude, span, None)
         times = ", ".join(f"t{n}" for n in range(1, len(steps) + 1))
-        rows = reader.rows(f"SELECT person, reached, {times} FROM attempts")
+        rows = reader.rows(f"SELECT who, reached, {times} FROM attempts JOIN numbers ON number = person")
     zero = microseconds(T0)
     for _, reached, *moments in rows:
         assert all(moment is None for moment in moments[reached:])

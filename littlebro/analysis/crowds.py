@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from littlebro.analysis.reader import Reader
 
-__all__ = ["Crowd", "crowds", "gathered", "most_cells"]
+__all__ = ["Crowd", "crowds", "gathered", "members", "most_cells"]
 
 _MOST_BYTES: Final = 32 * 1024**2  # of all sets of one question; the engine needs a few times as much
 
@@ -40,13 +40,20 @@ def most_cells(reader: Reader) -> int:
     return 8 * _MOST_BYTES // max(high - low, 1)
 
 
+def members(events: str = "events") -> str:
+    """Return SQL of a relation of events with the number of each one's person, links followed, as ``member``."""
+    return (
+        f"(SELECT e.*, coalesce(pairs.person, number) AS member FROM {events} e"
+        " LEFT JOIN pairs ON pairs.anon = CASE WHEN number < 0 THEN number END)"
+    )
+
+
 def crowds(reader: Reader, cell: str, source: str, parameters: Mapping[str, Any]) -> dict[Any, Crowd]:
     """Return the people of each `cell`, an expression, of ``FROM … WHERE …`` over ``events``; NULL is no cell."""
     return gathered(
         reader,
-        f"SELECT cell, coalesce(pairs.person, number) AS person FROM (SELECT {cell} AS cell, number {source}"
-        " AND number IS NOT NULL) e LEFT JOIN pairs ON pairs.anon = CASE WHEN number < 0 THEN number END"
-        " WHERE cell IS NOT NULL",
+        f"SELECT cell, member AS person FROM {members(f'(SELECT {cell} AS cell, number {source})')}"
+        " WHERE cell IS NOT NULL AND member IS NOT NULL",
         parameters,
     )
 

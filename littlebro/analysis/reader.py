@@ -38,6 +38,7 @@ _ATTEMPTS: Final = 3
 _WITHOUT_LAKE: Final = 10
 # Seconds after which the lake of a backend that keeps no order of storing is compared again when a report asks.
 _STALE: Final = 60.0
+_UNDER: Final = {"people": ("events", "links")}  # the views that a view is made of
 _LINKS: Final = "anonymous_id, anon, user_id, person"
 
 
@@ -53,10 +54,12 @@ class Reader(msgspec.Struct, frozen=True):
     - ``links``: anonymous_id, anon, user_id, person: for each anonymous id ever seen with a user, in any
       collection, the first such user by (ts, id, collection);
     - ``pairs``: anon, person: the links as numbers, where events bear the anonymous id alone;
+    - ``numbers``: who, number: of everybody, in any collection;
     - ``people``: `events` with ``person``, the key after links were followed; NULL where an event has no id.
 
     `columns` are columns of ``events`` and ``people`` with the JSON text at some paths, quicker than to look it up.
     They also have ``moment``: before each of the `cuts` (sorted, as ts) that ts is before, and quicker to read.
+    `views` are the relations that no statement has named yet: to make one takes longer than to find an answer again.
     """
 
     alias: str
@@ -64,9 +67,10 @@ class Reader(msgspec.Struct, frozen=True):
     version: str
     collections: tuple[str, ...]
     session: Session
-    columns: Mapping[Path, str] = msgspec.field(default_factory=dict)
-    cuts: tuple[int, ...] = ()
-    numbers: tuple[int, int] = (0, 0)
+    columns: Mapping[Path, str]
+    cuts: tuple[int, ...]
+    numbers: tuple[int, int]
+    views: dict[str, str]
 
     def moment(self, bounds: Iterable[int]) -> str:
         """Return the column that tells on which side of each of the bounds (as ts) an event is."""
@@ -74,6 +78,10 @@ class Reader(msgspec.Struct, frozen=True):
 
     def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """Run one statement of our own with ``$name`` parameters; see `Session.rows`."""
+        for name in [name for name in self.views if name in sql]:
+            for each in (*_UNDER.get(name, ()), name):
+                if each in self.views:
+                    self.session.rows(f"CREATE TEMP VIEW {each} AS {self.views.pop(each)}")
         return self.session.rows(sql, parameters)
 
 
@@ -141,10 +149,12 @@ def _open(
                 done = tail.refresh(session, backend, limit if lake else limit * _WITHOUT_LAKE)
             if done:
                 session.rows("BEGIN TRANSACTION")
-                cuts = _make_views(session, collections, tail, span, ["/".join(path) for path in keys], marks)
+                # From the first look on all stands still, so that has to be before the tail is let go.
+                session.rows(f"CREATE TEMP VIEW pairs AS FROM {tail.pairs}")
+                views, cuts = _views(collections, tail, span, ["/".join(path) for path in keys], marks)
                 version = f"{tail.state}/{tail.version}"
-                users, anonymous = tail.numbered
-                return Reader(alias, as_of, version, collections, session, keys, cuts, (-anonymous, users))
+                numbers = (-tail.numbered[1], tail.numbered[0])
+                return Reader(alias, as_of, version, collections, session, keys, cuts, numbers, views)
         if lake is None:
             raise ImproperlyConfigured(
                 f"LITTLEBRO_LAKE is not set, and the store of {alias!r} has more than {limit * _WITHOUT_LAKE:,} events"
@@ -178,15 +188,14 @@ def _bring_up_to_date(alias: str, session: Session) -> None:
     sync(alias, wait=seconds, seconds=seconds, verify=False)
 
 
-def _make_views(
-    session: Session,
+def _views(
     collections: tuple[str, ...],
     tail: Tail,
     span: tuple[datetime | None, datetime | None],
     keys: Sequence[str],
     marks: tuple[Collection[int], Collection[int]],
-) -> tuple[int, ...]:
-    """Make the views; return the moments that their ``moment`` tells apart."""
+) -> tuple[dict[str, str], tuple[int, ...]]:
+    """Return the SQL of the views by name, and the moments that their ``moment`` tells apart."""
     listed = ", ".join(f"'{name}'" for name in collections)  # a collection holds no quote
     chosen = f"collection IN ({listed})" if listed else "false"
     standing = (f"{expression(key)} AS key_{n}" for n, key in enumerate(keys))
@@ -195,21 +204,12 @@ def _make_views(
     lake_events, cuts = tail.lake_events(collections, *span, keys, *marks)
     if lake_events is not None:  # a file holds one collection
         events = f"FROM {lake_events} UNION ALL {events}"
-    session.rows(f"CREATE TEMP VIEW events AS {events}")
-    links = f"SELECT {_LINKS} FROM {tail.links}"
-    if (lake_links := tail.lake_links()) is not None:
-        links += (
-            f" UNION ALL SELECT {_LINKS} FROM {lake_links}"
-            f" WHERE anonymous_id NOT IN (SELECT anonymous_id FROM {tail.links})"
-        )
-    session.rows(f"CREATE TEMP VIEW links AS {links}")
-    session.rows(
-        f"CREATE TEMP VIEW pairs AS WITH numbers AS MATERIALIZED (SELECT who, number FROM {tail.numbers()})"
-        " SELECT a.number AS anon, p.number AS person FROM links"
-        " JOIN numbers a ON a.who = links.anon JOIN numbers p ON p.who = links.person"
-    )
-    session.rows(  # whoever has a user needs no link, and is not looked for
-        "CREATE TEMP VIEW people AS SELECT e.*, coalesce(l.person, e.who) AS person"
-        " FROM events e LEFT JOIN links l ON l.anon = CASE WHEN e.number < 0 THEN e.who END"
-    )
-    return cuts
+    return {
+        "events": events,
+        "links": tail.all_links(_LINKS),
+        "numbers": f"FROM {tail.all_numbers()}",
+        "people": (  # whoever has a user needs no link, and is not looked for
+            "SELECT e.*, coalesce(l.person, e.who) AS person"
+            " FROM events e LEFT JOIN links l ON l.anon = CASE WHEN e.number < 0 THEN e.who END"
+        ),
+    }, cuts

@@ -1,8 +1,8 @@
 """The events that are not in the lake yet, in memory: read in the order of storing, and kept for the next question.
 
-In: a backend, and the state of the lake. Out: a table of the engine's with the events, and one with their links. Where
-there is no lake, the tail is all of the store. It lives and dies with the engine's instance; what it holds is looked
-at again each time, since a store may lose events or be another one.
+In: a backend, and the state of the lake. Out: tables of the engine's with the events, with their links, and with the
+links of all there are as numbers. Where there is no lake, the tail is all of the store. It lives and dies with the
+engine's instance; what it holds is looked at again each time, since a store may lose events or be another one.
 """
 
 # ruff: noqa: S608 - names and numbers of our own
@@ -50,7 +50,7 @@ def tail_of(session: Session, alias: str, lake: Lake | None, manifest: Manifest 
 
 
 class Tail:
-    """What is in the store and not in the lake, as the tables `table` and `links`.
+    """What is in the store and not in the lake, as the tables `table` and `links`; and `pairs`, of the lake's as well.
 
     Refresh it with its lock held, and open a transaction before the lock is let go: then one question sees one state.
     """
@@ -58,16 +58,15 @@ class Tail:
     def __init__(self, state: str, lake: Lake | None, manifest: Manifest | None) -> None:
         self.lock = threading.Lock()
         self.state = state
-        self.rows = 0
         self.changes = 0
         number = next(_numbers)
         self.table = f"memory.main.tail_{number}"
         self.links = f"memory.main.tail_links_{number}"
+        self.pairs = f"memory.main.tail_pairs_{number}"
         self._lake = lake
         self._manifest = manifest if manifest is not None and manifest.files else None
         self._base = manifest.position if manifest else None
-        self._made = False
-        self.numbered = self._numbered = manifest.numbered if manifest else (0, 0)
+        self._numbered = manifest.numbered if manifest else (0, 0)
         self._forget()
 
     @property
@@ -83,7 +82,6 @@ class Tail:
         news = self._news(backend, limit) if self._made else None
         if news is None or not self._is_complete(backend, before, len(news)):
             self.drop(session)
-            self._forget()
             news = self._news(backend, limit) or []
             if len(news) <= limit and not self._is_complete(backend, before, len(news)):
                 # Somebody's transaction is open, so that not all can be read in the order of storing.
@@ -103,13 +101,14 @@ class Tail:
     def drop(self, session: Session) -> None:
         """Let go of the tables."""
         if self._made:
-            session.rows(f"DROP TABLE IF EXISTS {self.table}")
-            session.rows(f"DROP TABLE IF EXISTS {self.links}")
+            for table in (self.table, self.links, self.pairs):
+                session.rows(f"DROP TABLE IF EXISTS {table}")
+        self._forget()
+
+    def _forget(self) -> None:
         self._made = False
         self.rows = 0
         self.numbered = self._numbered
-
-    def _forget(self) -> None:
         self._before = self._base
         self._recent: list[tuple[str, str, str]] = []
 
@@ -142,7 +141,6 @@ class Tail:
 
     def _read_whole(self, session: Session, backend: BaseBackend, limit: int) -> bool:
         self.drop(session)
-        self._forget()
         events = list(islice(backend.scan(EventQuery()), limit + 1))
         if len(events) > limit:
             return False
@@ -151,22 +149,34 @@ class Tail:
         return True
 
     def _add(self, session: Session, events: Iterator[Event]) -> None:
+        try:
+            self._take_in(session, events)
+        except BaseException:  # out of time, say: what is in by now must not be there twice the next time
+            self._forget()
+            raise
+
+    def _take_in(self, session: Session, events: Iterator[Event]) -> None:
         stage_events(session, events, "arrived")
         if self._manifest is not None and self._manifest.ahead:
             self._drop_known(session, self._manifest)
-        self.numbered = give(session, "arrived", self.numbers(), self.numbered)
+        self.numbered = give(session, "arrived", self.all_numbers(), self.numbered)
         if not self._made:
-            session.rows(f"CREATE TABLE {self.table} AS FROM arrived LIMIT 0")
+            session.rows(f"CREATE OR REPLACE TABLE {self.table} AS FROM arrived LIMIT 0")
             self._made = True
         self.rows += session.rows(f"INSERT INTO {self.table} FROM arrived")[0][0]
         self.changes += 1
         source = f"SELECT {_LINK_KEY} FROM {self.table}"
-        if (lake_links := self.lake_links()) is not None:
+        if (lake_links := self._lake_links()) is not None:
             source += (
                 f" UNION ALL SELECT {_LINK_KEY} FROM {lake_links} WHERE anonymous_id IN"
                 f" (SELECT anonymous_id FROM {self.table} WHERE user_id IS NOT NULL)"
             )
         session.rows(f"CREATE OR REPLACE TABLE {self.links} AS {first_users(f'({source})')}")
+        session.rows(
+            f"CREATE OR REPLACE TABLE {self.pairs} AS WITH numbers AS MATERIALIZED {self.all_numbers()}"
+            f" SELECT a.number AS anon, p.number AS person FROM ({self.all_links('anon, person')}) links"
+            " JOIN numbers a ON a.who = links.anon JOIN numbers p ON p.who = links.person"
+        )
 
     def _drop_known(self, session: Session, manifest: Manifest) -> None:
         """Take out what the lake has got already, by being mended."""
@@ -203,7 +213,23 @@ class Tail:
         chosen = whole if worth(files, whole) else tuple(sorted(cuts))
         return read_with(self._lake, files, keys, chosen) if files else None, chosen
 
-    def numbers(self) -> str | None:
+    def all_links(self, columns: str) -> str:
+        """Return SQL of the `columns` of the links of lake and tail; the tail's take the place of the lake's."""
+        links = f"SELECT {columns} FROM {self.links}"
+        if (lake_links := self._lake_links()) is not None:
+            links += (
+                f" UNION ALL SELECT {columns} FROM {lake_links}"
+                f" WHERE anonymous_id NOT IN (SELECT anonymous_id FROM {self.links})"
+            )
+        return links
+
+    def _lake_links(self) -> str | None:
+        """Return SQL of a relation with the links of the lake, None where there are none."""
+        if self._manifest is None or self._lake is None:
+            return None
+        return links_of(self._lake, self._manifest)
+
+    def all_numbers(self) -> str | None:
         """Return SQL of a relation (who, number) with the people of lake and tail, None where there are none."""
         found = []
         if self._manifest is not None and self._lake is not None:
@@ -214,9 +240,3 @@ class Tail:
             found.append(f"(SELECT DISTINCT who, number FROM {self.table} WHERE {new})")
         parts = " UNION ALL ".join(f"SELECT who, number FROM {part}" for part in found if part is not None)
         return f"({parts})" if parts else None
-
-    def lake_links(self) -> str | None:
-        """Return SQL of a relation with the links of the lake, None where there are none."""
-        if self._manifest is None or self._lake is None:
-            return None
-        return links_of(self._lake, self._manifest)

@@ -1,7 +1,8 @@
 """The best attempt of each person at a funnel, as a temporary table; the ordered and the any-order kind.
 
-In: a reader and a `Course`. Out: the table ``attempts``: person, reached (steps done, from 1), t1, t2, … (the moment of
-each, NULL beyond `reached`), latest (the moment of the person's latest entry). The rules stand in `funnel`.
+In: a reader and a `Course`. Out: the table ``attempts``: person (as the course tells them apart), reached (steps done,
+from 1), t1, t2, … (the moment of each, NULL beyond `reached`), latest (the moment of the person's latest entry). The
+rules stand in `funnel`.
 """
 
 from __future__ import annotations
@@ -29,8 +30,10 @@ _MOST_TERMS: Final = 200
 class Course(msgspec.Struct, frozen=True):
     """A funnel's question in SQL; times in microseconds.
 
-    Entries lie in [start, end), nothing is read from after `last`. `where` holds for every event that is looked at,
-    with `parameters`; `conditions` are the steps', `gaps` maps a step's index to what must not follow it.
+    Entries lie in [start, end), nothing is read from after `last`. `events` is the relation that is looked at, and
+    `who` its column of people: their numbers, which are quicker, or the key where it is about one person. `where`
+    holds for every event that is looked at, with `parameters`; `conditions` are the steps', `gaps` maps a step's
+    index to what must not follow it.
     """
 
     steps: tuple[Step, ...]
@@ -38,6 +41,8 @@ class Course(msgspec.Struct, frozen=True):
     end: int
     last: int
     window: int
+    events: str
+    who: str
     where: str
     conditions: tuple[str, ...]
     gaps: dict[int, str]
@@ -70,8 +75,9 @@ def seen(course: Course, tests: str = "TRUE") -> str:
     """Return the SQL of people's events within reach: person, ts, mask (steps as bits), barred (gaps as bits)."""
     mask, barred = _bits(enumerate(course.conditions)), _bits(course.gaps.items())
     return (
-        f"SELECT person, ts, {mask} AS mask, {barred} AS barred FROM people"  # noqa: S608 - ours; values are parameters
-        f" WHERE person IS NOT NULL AND ts >= {course.start} AND ts <= {course.last} AND {course.where} AND ({tests})"
+        f"SELECT {course.who} AS person, ts, {mask} AS mask, {barred} AS barred FROM {course.events}"  # noqa: S608 - ours; values are parameters
+        f" WHERE {course.who} IS NOT NULL AND ts >= {course.start} AND ts <= {course.last}"
+        f" AND {course.where} AND ({tests})"
     )
 
 

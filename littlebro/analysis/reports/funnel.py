@@ -48,6 +48,7 @@ from typing import Any, Final
 import msgspec
 
 from littlebro.analysis import filters
+from littlebro.analysis.crowds import members
 from littlebro.analysis.question import (
     Path,
     Person,
@@ -215,7 +216,9 @@ def funnel_people(
         course = _find(reader, query, steps, order, window, exclude, span, person)
         _group(reader, course, order, by, by_step)
         test = f"reached {'=' if dropped else '>='} {step + 1}"
-        rows = reader.rows(f"SELECT person, text FROM parted WHERE {test} ORDER BY t1 DESC, person")  # noqa: S608 - ours
+        keyed = "(SELECT who AS person, text, reached, t1 FROM parted JOIN numbers ON number = person)"
+        relation = keyed if person is None else "parted"
+        rows = reader.rows(f"SELECT person, text FROM {relation} WHERE {test} ORDER BY t1 DESC, person")  # noqa: S608 - ours
         chosen = [who for who, text in rows if key is None or by is None or filters.key_of(by, text) == key]
         return people_of(reader, chosen[:limit])
 
@@ -272,6 +275,8 @@ def _find(
         end=end,
         last=min(end - 1 + length, microseconds(span.now)),
         window=length,
+        events=members() if person is None else "people",
+        who="member" if person is None else "person",
         where=where,
         conditions=tuple(conditions),
         gaps=gaps if order == "ordered" else {},
@@ -293,10 +298,10 @@ def _group(reader: Reader, course: Course, order: Order, by: Path | None, by_ste
     text = filters.key_sql(by, made, table="p")
     test = " OR ".join(course.conditions) if order == "any" else course.conditions[by_step]
     sql = (
-        "CREATE TEMP TABLE parted AS WITH near AS (SELECT * FROM people"  # noqa: S608 - ours; values are parameters
+        f"CREATE TEMP TABLE parted AS WITH near AS (SELECT * FROM {course.events}"  # noqa: S608 - ours; values are parameters
         f" WHERE ts >= {course.start} AND ts <= {course.last} AND {course.where} AND ({test})),"
-        f" first AS (SELECT p.person, arg_min({{'text': {text}}}, (p.id, p.collection)).text AS text FROM near p"
-        f" JOIN attempts a ON a.person = p.person AND a.t{by_step + 1} = p.ts GROUP BY p.person)"
+        f" first AS (SELECT a.person, arg_min({{'text': {text}}}, (p.id, p.collection)).text AS text FROM near p"
+        f" JOIN attempts a ON a.person = p.{course.who} AND a.t{by_step + 1} = p.ts GROUP BY a.person)"
         " SELECT a.*, first.text FROM attempts a LEFT JOIN first USING (person)"
     )
     reader.rows(sql, used(sql, {**course.parameters, **made.values}))

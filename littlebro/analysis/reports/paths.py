@@ -37,7 +37,7 @@ import msgspec
 
 from littlebro.analysis import filters
 from littlebro.analysis.cache import answered
-from littlebro.analysis.crowds import Crowd, gathered, most_cells
+from littlebro.analysis.crowds import Crowd, gathered, members, most_cells
 from littlebro.analysis.question import Person, Span, check_limit, microseconds, span_of
 from littlebro.analysis.reader import Reader, open_reader
 from littlebro.analysis.reports.twins import twin
@@ -199,12 +199,13 @@ def _collapse(reader: Reader, asked: _Asked, span: Span, kind: str) -> str:
     fresh = f"coalesce(ts - earlier >= {asked.gap // _MICROSECOND}, TRUE)"
     code = f"CAST(2 * n + CAST({fresh} AS {kind}) AS {kind}) AS code"
     everybody = asked.person is None
-    one = f"SELECT *, {reader.numbers[0]} AS member FROM people"  # of one person, whom any number will do for
-    reader.rows(f"CREATE TEMP VIEW members AS {_members('events') if everybody else one}")
+    one = f"(SELECT *, {reader.numbers[0]} AS member FROM people)"  # theirs alone: any number will do
+    events = members() if everybody else one
     reader.rows(
         f"CREATE TEMP TABLE collapsed AS SELECT person, ts AS place, {code}, coalesce(ts = earlier, FALSE) AS tied FROM"
         f" (SELECT person, ts, n, lag(ts) OVER o AS earlier, lag(n) OVER o AS before"
-        f" FROM (SELECT member AS person, ts, CAST(n AS {kind}) AS n FROM members JOIN names USING (name) WHERE {test})"
+        f" FROM (SELECT member AS person, ts, CAST(n AS {kind}) AS n FROM {events} JOIN names USING (name)"
+        f" WHERE {test})"
         f" WINDOW o AS (PARTITION BY person ORDER BY ts)) WHERE {fresh} OR n <> before OR ts = earlier",
         parameters,
     )
@@ -213,11 +214,11 @@ def _collapse(reader: Reader, asked: _Asked, span: Span, kind: str) -> str:
         return "SELECT person, place, code FROM collapsed"
     # Their events are found by the numbers they bear, before links are followed on all events.
     numbers = "FROM tied UNION ALL SELECT anon FROM pairs WHERE person IN (FROM tied)"
-    theirs = _members(f"(FROM events WHERE number IN ({numbers}))") if everybody else "FROM members"
+    theirs = members(f"(FROM events WHERE number IN ({numbers}))") if everybody else one
     reader.rows(
         f"CREATE TEMP TABLE ordered AS SELECT person, place, {code} FROM"
         f" (SELECT person, ts, n, lag(ts) OVER o AS earlier, lag(n) OVER o AS before, row_number() OVER o AS place"
-        f" FROM (SELECT member AS person, ts, id, collection, CAST(n AS {kind}) AS n FROM ({theirs}) JOIN names"
+        f" FROM (SELECT member AS person, ts, id, collection, CAST(n AS {kind}) AS n FROM {theirs} JOIN names"
         f" USING (name) WHERE {test} AND member IN (FROM tied))"
         f" WINDOW o AS (PARTITION BY person ORDER BY ts, id, collection)) WHERE {fresh} OR n <> before",
         parameters,
@@ -225,14 +226,6 @@ def _collapse(reader: Reader, asked: _Asked, span: Span, kind: str) -> str:
     return (
         "SELECT person, place, code FROM collapsed WHERE person NOT IN (FROM tied)"
         " UNION ALL SELECT person, place, code FROM ordered"
-    )
-
-
-def _members(events: str) -> str:
-    """Return the SQL of a relation of events with the number of each one's person, links followed, as ``member``."""
-    return (
-        f"SELECT e.*, coalesce(pairs.person, number) AS member FROM {events} e"
-        " LEFT JOIN pairs ON pairs.anon = CASE WHEN number < 0 THEN number END"
     )
 
 
