@@ -238,3 +238,30 @@ def test_wrong_questions() -> None:
     ):
         with pytest.raises(InvalidQuery, match=message):
             breakdown(WEEK, **options)
+
+
+@pytest.mark.parametrize("users", [3, 70], ids=["few", "more than are looked up one by one"])
+@pytest.mark.parametrize("measure", [None, "events_per_person"])
+def test_the_most_active_users_alone(settings: Any, users: int, measure: Any) -> None:
+    """Without the rest users are found by number: the same rows as with it, ties by id, comparison and filter too."""
+    log = [
+        event(day, who=f"u{user}", params={"n": user % 2})
+        for user in range(users)
+        for day in (1, 2, -5)
+        if day != -5 or user % 3 == 0
+    ]
+    log += [event(3), event(3, who="a1"), event(3, who=None)]
+    fill(settings, log)
+    for where in ((), (Condition(("params", "n"), "eq", 1),)):
+        query = EventQuery(start=T0, end=T0 + 7 * DAY, where=where)
+        asked: Any = {
+            "by": ("user_id",), "limit": 2, "measure": measure, "compare": "previous", "now": LATER, "tz": "UTC",
+        }  # fmt: skip
+        whole, alone = breakdown(query, **asked), breakdown(query, rest=False, **asked)
+        odd = {3: ["1"], 70: ["1", "11"]}[users]
+        assert [row.key.value for row in alone.rows] == (odd if where else ["1", "0"])
+        assert alone.rows == [row for row in whole.rows if row.key.kind == "value"]
+        assert (alone.total_events, alone.total_people) == (whole.total_events, None)
+        assert alone.previous_total_events == whole.previous_total_events
+    empty = EventQuery(start=T0 - 90 * DAY, end=T0 - 80 * DAY)
+    assert breakdown(empty, by=("user_id",), rest=False, tz="UTC", now=LATER).rows == []

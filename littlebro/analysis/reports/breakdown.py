@@ -61,6 +61,7 @@ __all__ = ["ROW_MEASURES", "Breakdown", "Row", "RowMeasure", "abreakdown", "brea
 
 RowMeasure = Number | Literal["events_per_person"]
 ROW_MEASURES: Final = ("events_per_person", *NUMERIC)
+_FEW_USERS: Final = 50  # who are quicker looked up one by one
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -192,7 +193,10 @@ def _answer(
 
 def _found(reader: Reader, asked: Question, span: Span, tops: list[str] | None) -> _Found:
     selected = rows(asked, reader, span.start, span.end)
-    count = _by_crowds if by_crowds(asked, reader, 1) else _one_by_one
+    if asked.by == ("user_id",) and not asked.rest:
+        count = _by_users
+    else:
+        count = _by_crowds if by_crowds(asked, reader, 1) else _one_by_one
     found, known = count(reader, asked, selected, tops)
     found.events[None], known[None] = sum(found.events.values()), sum(known.values())
     if asked.measure == "events_per_person":
@@ -200,6 +204,48 @@ def _found(reader: Reader, asked: Question, span: Span, tops: list[str] | None) 
     if asked.measure in NUMERIC:
         found.value = _numbers(reader, asked, selected, found.tops)
     return found
+
+
+def _by_users(
+    reader: Reader, asked: Question, selected: Rows, tops: list[str] | None
+) -> tuple[_Found, dict[int | None, int]]:
+    """See _by_crowds(). Where each series is a user, who is one person, only the most active ones are looked up."""
+    if tops is None:
+        counted = _most_active(reader, asked, selected)
+    else:
+        sql = (
+            f"SELECT user_id, count(*) {selected.source} AND user_id IN (SELECT unnest($tops::VARCHAR[]))"
+            " GROUP BY user_id"
+        )
+        counted = dict(reader.rows(sql, selected.values(sql, {"tops": tops})))
+    found = _Found(tops if tops is not None else list(counted))
+    found.events = {series: counted.get(text, 0) for series, text in enumerate(found.tops)}
+    found.people = {series: 1 for series, n in found.events.items() if n}
+    known: dict[int | None, int] = dict(found.events)
+    total = f"SELECT count(name) {selected.source}"  # a small column; counting rows would read the ids
+    found.events[-1] = reader.rows(total, selected.values(total))[0][0] - sum(known.values())
+    return found, known
+
+
+def _most_active(reader: Reader, asked: Question, selected: Rows) -> dict[str, int]:
+    """Return the events of the users with the most, most first.
+
+    To group by number takes half the time that it takes by id. Ids decide between users of as many events.
+    """
+    sql = (
+        f"WITH counted AS MATERIALIZED (SELECT number, count(*) AS n {selected.source} AND number >= 0 GROUP BY number)"
+        " SELECT number, n FROM counted WHERE n >="
+        f" coalesce((SELECT n FROM counted ORDER BY n DESC LIMIT 1 OFFSET {asked.series - 1}), 0)"
+    )
+    counted = reader.rows(sql, selected.values(sql))
+    if len(counted) <= _FEW_USERS:
+        sql = " UNION ALL ".join(
+            f"(SELECT user_id, {n} {selected.source} AND number = {number} LIMIT 1)" for number, n in counted
+        )
+    else:
+        sql = f"SELECT user_id, count(*) {selected.source} AND number >= 0 GROUP BY user_id"
+    users = reader.rows(sql, selected.values(sql)) if counted else []
+    return dict(sorted(users, key=lambda user: (-user[1], user[0]))[: asked.series])
 
 
 def _by_crowds(

@@ -34,7 +34,7 @@ of them stands beside the first, and there may be more or fewer of them.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections.abc import Callable
 from datetime import datetime, timedelta, tzinfo
 from typing import Final, Literal, cast
 
@@ -42,24 +42,17 @@ import msgspec
 
 from littlebro.analysis.cache import answered
 from littlebro.analysis.calendar import INTERVALS, Bucket, buckets, compared, cuts, edges, reach
-from littlebro.analysis.crowds import Crowd
 from littlebro.analysis.grouping import (
-    BITS,
     NUMERIC,
     Number,
     Question,
     Rows,
-    bits_sql,
     by_crowds,
-    counts_sql,
-    crowds_of,
-    events_sql,
     index_sql,
     keys_sql,
     order,
     question,
     rows,
-    series_of,
     series_sql,
     tidy,
     top_sql,
@@ -77,6 +70,7 @@ from littlebro.analysis.question import (
     zone_of,
 )
 from littlebro.analysis.reader import Reader, open_reader
+from littlebro.analysis.reports.heads import people_by_crowds, people_one_by_one
 from littlebro.analysis.reports.rolling import ROLLING, Found, rolling
 from littlebro.analysis.reports.twins import twin
 from littlebro.analysis.result import Key, Result, Table
@@ -178,22 +172,64 @@ def _answer(
     compare: Compare | None,
     other: Span | None,
 ) -> Trend:
-    if asked.measure != "events_per_person":
-        return _counted(reader, asked, interval, span, other)
-    # Whoever asks for this has often asked for the people before.
-    alike = msgspec.structs.replace(asked, measure="people")
-    people = answered(
-        reader,
-        span,
-        ("trend", alike, interval, compare),
-        lambda: _counted(reader, alike, interval, span, other),
-    )
-    events = _counted(reader, asked, interval, span, other)
+    if asked.measure not in {"people", "events_per_person"}:
+        return _counted(reader, asked, interval, span, other, _measured)
+    people, events = _people_and_events(reader, asked, interval, span, compare, other)
+    people = msgspec.structs.replace(people, as_of=reader.as_of)
+    if asked.measure == "people":
+        return people
     return msgspec.structs.replace(
-        events,
+        people,
+        measure="events_per_person",
         series=_ratios(events.series, people.series),
         comparison=None if other is None else _ratios(events.comparison or [], people.comparison or []),
     )
+
+
+def _people_and_events(
+    reader: Reader,
+    asked: Question,
+    interval: Interval,
+    span: Span,
+    compare: Compare | None,
+    other: Span | None,
+) -> tuple[Trend, Trend]:
+    """Return the people, and the events of somebody; who asks for one often asks for the other."""
+    alike = msgspec.structs.replace(asked, measure="people")
+    if by_crowds(asked, reader, len(buckets(span.start, span.end, interval, span.zone, span.now))):
+        together = ("people and events", alike, interval, compare)
+        found = answered(reader, span, together, lambda: _by_crowds(reader, alike, interval, span, other))
+        return found.measures
+    alone = ("trend", alike, interval, compare)
+    people = answered(reader, span, alone, lambda: _counted(reader, alike, interval, span, other, _measured))
+    if asked.measure == "people":
+        return people, people
+    return people, _counted(reader, asked, interval, span, other, _measured)
+
+
+class _Both(Result, frozen=True, kw_only=True):
+    """Trends of people, and of the events of somebody."""
+
+    measures: tuple[Trend, Trend]
+
+
+def _by_crowds(reader: Reader, asked: Question, interval: Interval, span: Span, other: Span | None) -> _Both:
+    """Count people as sets, which tell their events too."""
+    known: list[Found] = []
+
+    def measured(
+        reader: Reader, asked: Question, span: Span, whole: list[Bucket], tops: list[str] | None
+    ) -> Found:
+        people, events = Found(tops), Found(tops)
+        if whole:
+            selected, index = rows(asked, reader, span.start, span.end), _index(reader, whole)
+            people, events = people_by_crowds(reader, asked, selected, index, len(whole), tops)
+        known.append(events)
+        return people
+
+    people = _counted(reader, asked, interval, span, other, measured)
+    events = _counted(reader, asked, interval, span, other, lambda *_: known.pop(0))
+    return _Both(as_of=reader.as_of, measures=(people, events))
 
 
 def _ratios(events: list[Series], people: list[Series]) -> list[Series]:
@@ -212,14 +248,24 @@ def _ratio(events: float | None, people: float | None) -> int | float | None:
     return tidy((events or 0) / people) if people else None
 
 
-def _counted(reader: Reader, asked: Question, interval: Interval, span: Span, other: Span | None) -> Trend:
+_Measured = Callable[[Reader, Question, Span, list[Bucket], "list[str] | None"], Found]
+
+
+def _counted(
+    reader: Reader,
+    asked: Question,
+    interval: Interval,
+    span: Span,
+    other: Span | None,
+    measured: _Measured,
+) -> Trend:
     """Return any measure but events per person, for which the events of somebody are counted."""
     whole = buckets(span.start, span.end, interval, span.zone, span.now)
-    found = _measured(reader, asked, span, whole, None)
+    found = measured(reader, asked, span, whole, None)
     found_other, whole_other = None, None
     if other is not None:
         whole_other = buckets(other.start, other.end, interval, other.zone, other.now)
-        found_other = _measured(reader, asked, other, whole_other, found.tops)
+        found_other = measured(reader, asked, other, whole_other, found.tops)
     present = found.present | (found_other.present if found_other else set())
     series = order(asked, found.tops, present)
     return Trend(
@@ -257,14 +303,18 @@ def _measured(
     if asked.measure in ROLLING:
         return rolling(reader, asked, span, whole, tops)
     selected = rows(asked, reader, span.start, span.end)
-    places = [microseconds(bucket.start) for bucket in whole] + [microseconds(whole[-1].end)]
-    index = index_sql(reader.moment(places), places)
+    index = _index(reader, whole)
     if asked.measure in NUMERIC:
         return _numbers(reader, asked, selected, index, tops)
     if asked.measure == "people":
-        people = _people_by_crowds if by_crowds(asked, reader, len(whole)) else _people_one_by_one
-        return people(reader, asked, selected, index, len(whole), tops)
+        return people_one_by_one(reader, asked, selected, index, len(whole), tops)
     return _events(reader, asked, selected, index, tops)
+
+
+def _index(reader: Reader, whole: list[Bucket]) -> str:
+    """Return the SQL of which bucket an event is in."""
+    places = [microseconds(bucket.start) for bucket in whole] + [microseconds(whole[-1].end)]
+    return index_sql(reader.moment(places), places)
 
 
 def _events(reader: Reader, asked: Question, selected: Rows, index: str, tops: list[str] | None) -> Found:
@@ -281,48 +331,6 @@ def _events(reader: Reader, asked: Question, selected: Rows, index: str, tops: l
         found.saw(series, text)
         found.values[series][bucket] = count
         found.totals[series] = found.totals.get(series, 0) + count
-    return found
-
-
-def _people_by_crowds(
-    reader: Reader, asked: Question, selected: Rows, index: str, count: int, tops: list[str] | None
-) -> Found:
-    """Count people as sets, of each of `count` buckets and of all."""
-    series = [] if asked.by is None else series_of(reader, asked, selected, tops)
-    found = Found(tops)
-    for each in series:
-        found.saw(each.number, each.text)
-    everybody: dict[int, Crowd] = defaultdict(Crowd)
-    for (number, bucket), crowd in crowds_of(reader, asked, selected, series, index, count).items():
-        found.values[number][bucket] = crowd.size
-        everybody[number] |= crowd
-    found.totals = {number: crowd.size for number, crowd in everybody.items()}
-    return found
-
-
-def _people_one_by_one(
-    reader: Reader, asked: Question, selected: Rows, index: str, count: int, tops: list[str] | None
-) -> Found:
-    """Count people: a row a series, person and 64 buckets, with a bit for each of the `count` buckets."""
-    part, mask = bits_sql(index, count)
-    events, given = events_sql(asked, selected, tops, part=part, mask=mask)
-    people = "count(*)" if count <= BITS else "count(DISTINCT p)"
-    sql = (
-        f"WITH {events}, g AS (SELECT s, c, who, bit_or(m) AS m FROM seen WHERE who IS NOT NULL GROUP BY ALL),"
-        f" p AS MATERIALIZED (SELECT s, c, {selected.person} AS p, bit_or(m) AS m FROM g {selected.links} GROUP BY ALL)"
-        f" SELECT s, c, NULL AS text, {counts_sql('m', count)} AS counts FROM p GROUP BY s, c"
-        f" UNION ALL SELECT s, NULL, NULL, [{people}] FROM p GROUP BY s"
-    )
-    if asked.by is not None:
-        sql += " UNION ALL SELECT s, NULL, max(text), NULL FROM keys GROUP BY s"
-    found = Found(tops)
-    for series, chunk, text, counts in reader.rows(sql, selected.values(sql, given)):
-        if counts is None:
-            found.saw(series, text)
-        elif chunk is None:
-            found.totals[series] = counts[0]
-        else:
-            found.values[series].update({chunk * BITS + bit: n for bit, n in enumerate(counts) if n})
     return found
 
 
