@@ -4,6 +4,7 @@ Each is nearly the tracker with a pool of one thread that `Nearly` is, which kee
 """
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -25,7 +26,7 @@ class Nearly(BaseTracker):
         super().__init__(config)
         self.pool: ThreadPoolExecutor | None = None
         self.waiting: list[Future[None]] = []
-        self.pid = os.getpid()
+        self.lock, self.pid = threading.Lock(), os.getpid()
 
     def send(self, event: Event, line: bytes) -> bool | None:
         self.submit(self.take, event)
@@ -33,10 +34,11 @@ class Nearly(BaseTracker):
 
     def submit(self, job: Callable[..., None], *arguments: Any) -> None:
         if self.pid != os.getpid():
-            self.pool, self.waiting, self.pid = None, [], os.getpid()
-        self.pool = self.pool or ThreadPoolExecutor(1)
-        self.waiting = [one for one in self.waiting if not one.done()]
-        self.waiting.append(self.pool.submit(job, *arguments))
+            self.pool, self.waiting, self.lock, self.pid = None, [], threading.Lock(), os.getpid()
+        with self.lock:
+            self.pool = self.pool or ThreadPoolExecutor(1)
+            self.waiting = [one for one in self.waiting if not one.done()]
+            self.waiting.append(self.pool.submit(job, *arguments))
 
     def take(self, event: Event) -> None:
         try:
