@@ -99,10 +99,9 @@ class Tail:
             self._add(session, iter(()))
 
     def drop(self, session: Session) -> None:
-        """Let go of the tables."""
-        if self._made:
-            for table in (self.table, self.links, self.pairs):
-                session.rows(f"DROP TABLE IF EXISTS {table}")
+        """Let go of the tables, also of those that were made by half."""
+        for table in (self.table, self.links, self.pairs):
+            session.rows(f"DROP TABLE IF EXISTS {table}")
         self._forget()
 
     def _forget(self) -> None:
