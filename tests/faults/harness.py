@@ -41,12 +41,15 @@ class Verdict(NamedTuple):
 
 
 def empty_database(path: Path) -> Path:
-    """Make a migrated SQLite file at `path`, to be copied for each trial."""
+    """Make a migrated SQLite file at `path`, to be copied for each trial.
+
+    It stays in WAL mode: of two processes that switch a file to it at once, one gets "database is locked"
+    without a wait (SQLite calls no busy handler where a reader becomes a writer).
+    """
     world = World(path.parent / "template", f"sqlite://{quote(str(path))}")
     world.run("migrate")
     with sqlite3.connect(path) as link:
         link.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        link.execute("PRAGMA journal_mode=DELETE")
     link.close()
     return path
 
