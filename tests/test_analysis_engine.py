@@ -1,12 +1,15 @@
 """The engine and what a report reads, on a store of few events: no lake is needed."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from littlebro.analysis.engine import Session
+from littlebro.analysis.engine import Session, engine
 from littlebro.analysis.reader import open_reader
+from littlebro.analysis.tail import Tail
 from littlebro.events.event import Event
 from littlebro.exceptions import AnalysisTimeout, InvalidQuery
 from littlebro.storage.handler import backends
@@ -73,8 +76,24 @@ def test_a_reader_stands_still() -> None:
             assert len(before.rows(f"SELECT * FROM {relation}")) == rows, relation
 
 
+@contextmanager
+def late_after(part: str) -> Iterator[None]:
+    """Let the question in this block run out of time right after a statement that has `part` in it."""
+    real = Session.rows
+
+    def late(self: Session, sql: str, *rest: Any) -> list[tuple[Any, ...]]:
+        found = real(self, sql, *rest)
+        if part in sql:
+            raise AnalysisTimeout("late")
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Session, "rows", late)
+        yield
+
+
 @pytest.mark.parametrize("part", ["INSERT INTO", "tail_links", "tail_pairs"])
-def test_events_that_were_taken_in_by_half(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_that_were_taken_in_by_half(part: str) -> None:
     """A question that ends while the tail is refreshed leaves no event that the next one counts twice or lacks."""
 
     def seen() -> list[tuple[str]]:
@@ -84,19 +103,29 @@ def test_events_that_were_taken_in_by_half(part: str, monkeypatch: pytest.Monkey
     backends["default"].save_many([event(1, anonymous_id="a"), event(2, user_id="7")])
     assert seen() == [("e00001",), ("e00002",)]
     backends["default"].save_many([event(3, anonymous_id="a", user_id="8")])
-    real = Session.rows
-
-    def late(self: Session, sql: str, *rest: Any) -> list[tuple[Any, ...]]:
-        found = real(self, sql, *rest)
-        if part in sql:
-            raise AnalysisTimeout("late")
-        return found
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Session, "rows", late)
-        with pytest.raises(AnalysisTimeout, match="late"):
-            seen()
+    with late_after(part), pytest.raises(AnalysisTimeout, match="late"):
+        seen()
     assert seen() == [("e00001",), ("e00002",), ("e00003",)]
     with open_reader() as reader:
         linked = "links l, pairs p JOIN numbers n ON n.number = p.person"
         assert reader.rows(f"SELECT l.user_id, n.who = l.person FROM {linked}") == [("8", True)]
+
+
+def test_tables_made_by_half_are_let_go() -> None:
+    """What a question left that ended too early goes when its tail goes, and takes no memory from then on."""
+    backends["default"].save_many([event(1, anonymous_id="a", user_id="7")])
+    with (
+        late_after("CREATE OR REPLACE TABLE memory.main.tail_links"),
+        pytest.raises(AnalysisTimeout, match="late"),
+        open_reader(),
+    ):
+        pass
+    with engine.session(10) as session:
+        tail = session.instance.kept["tail", "default"]
+        assert isinstance(tail, Tail)
+        names = [table.rpartition(".")[2] for table in (tail.table, tail.links, tail.pairs)]
+        there = "SELECT table_name FROM duckdb_tables() WHERE table_name IN ($a, $b, $c) ORDER BY table_name"
+        given = dict(zip("abc", names, strict=True))
+        assert session.rows(there, given) == [(names[0],), (names[1],)]
+        tail.drop(session)
+        assert session.rows(there, given) == []

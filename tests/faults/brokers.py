@@ -95,6 +95,14 @@ class Broker:
             yield
 
     @contextlib.contextmanager
+    def restarted_with_messages(self) -> Iterator[None]:
+        """Wait until a Redis holds a message, end it in order; start it again at the end."""
+        with self.link() as link:
+            _wait_for_message(link)
+        with self.restarted():
+            yield
+
+    @contextlib.contextmanager
     def _ended(self, number: signal.Signals) -> Iterator[None]:
         process = self._service.process
         assert process is not None
@@ -151,11 +159,21 @@ class Broker:
         """Let others write to a Redis that is full and throws away what was not used for longest."""
         with self.limited("allkeys-lru", 1_000_000), self.link() as link:
             yield
-            client = link.default_channel.client
+            client = _wait_for_message(link)
             end = time.monotonic() + 20
             while client.exists(QUEUE) and time.monotonic() < end:
                 for number in range(20):
                     client.set(f"cache:{number}", os.urandom(100_000))
+
+
+def _wait_for_message(link: Any) -> Any:
+    """Wait until a message lies in the queue of a Redis; return the client that saw it."""
+    client = link.default_channel.client
+    end = time.monotonic() + 20
+    while not client.exists(QUEUE):
+        assert time.monotonic() < end, "no message came to lie in the queue"
+        time.sleep(0.01)
+    return client
 
 
 def _delete_if_empty(link: Any, title: str) -> bool:

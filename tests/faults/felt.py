@@ -185,5 +185,6 @@ def _memory_of_redis(stage: Stage) -> Iterator[Felt]:
     yield Felt("Redis full, allkeys-lru", REDIS, warned,
                lambda _world: stage.forgetful.crowded(),
                warning="Redis throws keys away when its memory is full")  # fmt: skip
-    yield Felt("Redis restarted without appendonly", REDIS, warned, lambda _world: stage.forgetful.restarted(),
+    yield Felt("Redis restarted without appendonly", REDIS, warned,
+               lambda _world: stage.forgetful.restarted_with_messages(),
                warning="Redis keeps no append-only file")  # fmt: skip
