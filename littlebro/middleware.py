@@ -17,7 +17,7 @@ from littlebro.conf import setting
 from littlebro.delivery.guard import must_raise
 from littlebro.delivery.handler import trackers
 from littlebro.events.context import Serving
-from littlebro.privacy import issue_anonymous_id, page_params
+from littlebro.privacy import is_no_visit, issue_anonymous_id, page_params
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -34,9 +34,9 @@ _NAME: Final = "page-accessed"
 class TrackerMiddleware:
     """Record each request, sync and async, with the params of `littlebro.privacy.page_params`.
 
-    Paths that start with an entry of `LITTLEBRO_MIDDLEWARE_IGNORE` are not recorded; events tracked by
-    their views still know the request. The user is known where the view loaded one. A streaming response is
-    recorded when it begins.
+    Paths that start with an entry of `LITTLEBRO_MIDDLEWARE_IGNORE` are not recorded, nor is what the dashboard's
+    pages fetch; events tracked by their views still know the request. The user is known where the view loaded
+    one. A streaming response is recorded when it begins.
     """
 
     sync_capable: ClassVar[bool] = True
@@ -93,8 +93,8 @@ class _Visit(Serving):
         self.fresh_id = issue_anonymous_id(request) if self.recorded else None
 
     def record(self, response: object, error: BaseException | None) -> None:
-        """Record the event, if this path is to be recorded."""
-        if not self.recorded:
+        """Record the event, if this request is to be recorded."""
+        if not self.recorded or is_no_visit(self.request):
             return
         try:
             params = page_params(self.request, response, error, perf_counter() - self.started)
@@ -105,7 +105,7 @@ class _Visit(Serving):
 
     async def arecord(self, response: object, error: BaseException | None) -> None:
         """See record()."""
-        if not self.recorded:
+        if not self.recorded or is_no_visit(self.request):
             return
         try:
             params = page_params(self.request, response, error, perf_counter() - self.started)

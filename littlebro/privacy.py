@@ -38,8 +38,10 @@ __all__ = [
     "clean_referrer",
     "clean_user_agent",
     "client_ip",
+    "is_no_visit",
     "issue_anonymous_id",
     "loaded_user_id",
+    "mark_no_visit",
     "opted_out",
     "page_params",
     "request_facts",
@@ -66,6 +68,7 @@ _SIXTOFOUR: Final = ipaddress.IPv6Network("2002::/16")
 # Keys of the request's own __dict__ under which answers are kept: one request is asked several times.
 _FACTS: Final = "_littlebro_facts"
 _ISSUED: Final = "_littlebro_anonymous_id"
+_NO_VISIT: Final = "_littlebro_no_visit"
 
 
 def request_facts(request: HttpRequest) -> Mapping[str, Any]:
@@ -84,6 +87,16 @@ def request_facts(request: HttpRequest) -> Mapping[str, Any]:
             facts[fact] = kept
     request.__dict__[_FACTS] = facts
     return facts
+
+
+def mark_no_visit(request: HttpRequest) -> None:
+    """Say that nobody opened a page by this request: a page asks by itself, again and again. None is recorded."""
+    request.__dict__[_NO_VISIT] = True
+
+
+def is_no_visit(request: HttpRequest) -> bool:
+    """Return whether `mark_no_visit` was called for this request."""
+    return _NO_VISIT in request.__dict__
 
 
 def request_id(request: HttpRequest) -> str | None:

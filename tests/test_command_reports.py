@@ -278,7 +278,7 @@ class TestLive:
         code, out, err = run("live", "--tz", "UTC", "--limit", "2")
         assert code == 0
         assert [line.split()[4:6] for line in out.splitlines()[2:]] == [["n1", "u:1"], ["n9", "u:9"]]
-        assert "1 people in the last 5 minutes, 2 in the last 30." in err
+        assert "1 person in the last 5 minutes, 2 in the last 30." in err
         assert [row[2] for row in rows("live", "--name", "n90")] == ["name", "n90"]
 
 

@@ -28,7 +28,8 @@ def arguments(parser: ArgumentParser) -> None:
 def run(terminal: Terminal, options: Mapping[str, Any]) -> None:
     """Ask and print."""
     result = answer(live, query(options), limit=options["limit"], **given(options))
-    note = f"{result.people_5:,} people in the last 5 minutes, {result.people_30:,} in the last 30."
+    people = "person" if result.people_5 == 1 else "people"
+    note = f"{result.people_5:,} {people} in the last 5 minutes, {result.people_30:,} in the last 30."
     show(terminal, options, result, _shown(result), note)
 
 

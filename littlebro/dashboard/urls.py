@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib.admin import AdminSite
@@ -10,9 +11,10 @@ from django.urls import URLPattern, path
 from django.views.decorators.http import require_POST, require_safe
 
 from littlebro.dashboard.actions import Dashboard
+from littlebro.privacy import mark_no_visit
 
 if TYPE_CHECKING:
-    from django.http import HttpResponse
+    from django.http import HttpRequest, HttpResponse
 
 __all__ = ["urls"]
 
@@ -26,14 +28,26 @@ def urls(site: AdminSite) -> list[URLPattern]:
     def read(view: Callable[..., HttpResponse]) -> Any:
         return site.admin_view(require_safe(view))
 
+    def fetched(view: Callable[..., HttpResponse]) -> Any:
+        """Wrap what a page asks for by itself, every two seconds maybe: looking at events must not make more."""
+        admitted = read(view)
+
+        @wraps(admitted)
+        def answer(request: HttpRequest, **arguments: Any) -> HttpResponse:
+            mark_no_visit(request)
+            response: HttpResponse = admitted(request, **arguments)
+            return response
+
+        return answer
+
     def write(view: Callable[..., HttpResponse]) -> Any:
         return site.admin_view(require_POST(view))
 
     return [
         path("", read(views.page), name=f"{_NAME}changelist"),
-        path("panel/<slug:slug>/", read(views.panel), name=f"{_NAME}panel"),
+        path("panel/<slug:slug>/", fetched(views.panel), name=f"{_NAME}panel"),
         path("export/<slug:slug>/<slug:kind>/", read(views.export), name=f"{_NAME}export"),
-        path("suggest/", read(views.suggest), name=f"{_NAME}suggest"),
+        path("suggest/", fetched(views.suggest), name=f"{_NAME}suggest"),
         path("erase/", site.admin_view(views.erase), name=f"{_NAME}erase"),
         path("save/", write(views.save), name=f"{_NAME}save"),
         path("forget/<int:key>/", write(views.forget), name=f"{_NAME}forget"),

@@ -16,8 +16,10 @@ from littlebro.analysis.reports.trend import trend
 from littlebro.dashboard import views
 from littlebro.dashboard.panels import PANELS
 from littlebro.dashboard.questions import Question
+from littlebro.events.query import EventQuery
 from littlebro.exceptions import AnalysisTimeout
 from littlebro.models import Annotation
+from littlebro.storage.handler import backends
 from tests.dashboard.site import BOARD, PAGES, STEPS, event, fill, panel, store
 
 pytestmark = pytest.mark.django_db
@@ -296,3 +298,15 @@ def test_nothing_is_inline(admin_client: Client, admin_user: User) -> None:
         content = admin_client.get(BOARD + page + ("&" if "?" in page else "?") + "every=1").content.decode()
         board = content[content.index('id="lb-board"') :]
         assert not re.search(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]* src=)|javascript:", board)
+
+
+def test_what_a_page_fetches_is_no_page_view(client: Client, settings: Any) -> None:
+    """Looking at events makes no more of them, every two seconds, whoever is admitted; opening a page is a visit."""
+    settings.MIDDLEWARE = ["littlebro.middleware.TrackerMiddleware", *settings.MIDDLEWARE]
+    fetched = (panel("live"), panel("list", "by=name"), f"{BOARD}suggest/")
+    for address in fetched:
+        assert client.get(address).status_code == 302
+    client.force_login(User.objects.create_superuser("root"))
+    for address in (*fetched, BOARD):
+        assert client.get(address).status_code == 200
+    assert [event.params["path"] for event in backends["default"].scan(EventQuery())] == [BOARD]
