@@ -141,7 +141,9 @@ def _open(
         elif whole:
             manifest = None
         tail = tail_of(session, lake.alias if lake else alias, lake, manifest)
-        with tail.lock:
+        with tail.held(session):
+            if tail.is_gone:
+                continue
             if whole and manifest is not None:
                 tail.leave_empty(session)
                 done = True

@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import islice
 from typing import Final
@@ -34,18 +35,36 @@ _guard = threading.Lock()
 _LINK_KEY: Final = "anonymous_id, user_id, ts, id, collection"
 
 
+def _as_numbers(links: str, numbers: str | None) -> str:
+    """Return SQL of the links (anon, person) between people who have numbers, as those."""
+    return (
+        f"WITH numbers AS MATERIALIZED {numbers} SELECT a.number AS anon, p.number AS person FROM ({links}) links"
+        " JOIN numbers a ON a.who = links.anon JOIN numbers p ON p.who = links.person"
+    )
+
+
 def tail_of(session: Session, alias: str, lake: Lake | None, manifest: Manifest | None) -> Tail:
-    """Return the tail that belongs to this state of the lake; that of an earlier state is let go."""
+    """Return the tail that belongs to this state of the lake; those of earlier states are let go."""
     state = manifest.version if manifest else ""
+    kept = session.instance.kept
     with _guard:
-        kept = session.instance.kept.get(("tail", alias))
-        if isinstance(kept, Tail) and kept.state == state:
-            return kept
-        tail = Tail(state, lake, manifest)
-        session.instance.kept["tail", alias] = tail
-    if isinstance(kept, Tail):
-        with kept.lock:
-            kept.drop(session)
+        tail: Tail | None = kept.get(("tail", alias))
+        outdated: list[Tail] = kept.setdefault("outdated tails", [])
+        if tail is None or tail.state != state:
+            outdated += [] if tail is None else [tail]
+            tail = kept["tail", alias] = Tail(state, lake, manifest)
+        waiting = tuple(outdated)
+    for each in waiting:
+        if each.lock.acquire(
+            blocking=False
+        ):  # somebody is still at it otherwise; a later question will see to it
+            try:
+                each.drop(session)
+                each.is_gone = True
+            finally:
+                each.lock.release()
+            with _guard, suppress(ValueError):
+                outdated.remove(each)
     return tail
 
 
@@ -53,21 +72,34 @@ class Tail:
     """What is in the store and not in the lake, as the tables `table` and `links`; and `pairs`, of the lake's as well.
 
     Refresh it with its lock held, and open a transaction before the lock is let go: then one question sees one state.
+    One that `is_gone` was let go meanwhile: take the present one.
     """
 
     def __init__(self, state: str, lake: Lake | None, manifest: Manifest | None) -> None:
         self.lock = threading.Lock()
+        self.is_gone = False
         self.state = state
         self.changes = 0
         number = next(_numbers)
         self.table = f"memory.main.tail_{number}"
         self.links = f"memory.main.tail_links_{number}"
         self.pairs = f"memory.main.tail_pairs_{number}"
+        self._lake_pairs = f"memory.main.lake_pairs_{number}"
         self._lake = lake
         self._manifest = manifest if manifest is not None and manifest.files else None
         self._base = manifest.position if manifest else None
         self._numbered = manifest.numbered if manifest else (0, 0)
         self._forget()
+
+    @contextmanager
+    def held(self, session: Session) -> Iterator[None]:
+        """Hold its lock; raises `AnalysisTimeout` where others do so for longer than the question may take."""
+        while not self.lock.acquire(timeout=session.left()):
+            pass
+        try:
+            yield
+        finally:
+            self.lock.release()
 
     @property
     def version(self) -> str:
@@ -100,9 +132,9 @@ class Tail:
 
     def drop(self, session: Session) -> None:
         """Let go of the tables, also of those that were made by half."""
-        for table in (self.table, self.links, self.pairs):
+        self._forget()  # first: whoever is cut off in between must not think that all are there
+        for table in (self.table, self.links, self.pairs, self._lake_pairs):
             session.rows(f"DROP TABLE IF EXISTS {table}")
-        self._forget()
 
     def _forget(self) -> None:
         self._made = False
@@ -160,6 +192,7 @@ class Tail:
             self._drop_known(session, self._manifest)
         self.numbered = give(session, "arrived", self.all_numbers(), self.numbered)
         if not self._made:
+            self._keep_lake_pairs(session)
             session.rows(f"CREATE OR REPLACE TABLE {self.table} AS FROM arrived LIMIT 0")
             self._made = True
         self.rows += session.rows(f"INSERT INTO {self.table} FROM arrived")[0][0]
@@ -171,11 +204,27 @@ class Tail:
                 f" (SELECT anonymous_id FROM {self.table} WHERE user_id IS NOT NULL)"
             )
         session.rows(f"CREATE OR REPLACE TABLE {self.links} AS {first_users(f'({source})')}")
+        changed = f"SELECT anon, person FROM {self.links}"
+        if lake_links is not None:  # those that had no number in the lake were no pair there
+            changed += (
+                f" UNION ALL SELECT anon, person FROM {lake_links} WHERE anon IN ({self._newly_numbered('who')})"
+                f" AND anonymous_id NOT IN (SELECT anonymous_id FROM {self.links})"
+            )
         session.rows(
-            f"CREATE OR REPLACE TABLE {self.pairs} AS WITH numbers AS MATERIALIZED {self.all_numbers()}"
-            f" SELECT a.number AS anon, p.number AS person FROM ({self.all_links('anon, person')}) links"
-            " JOIN numbers a ON a.who = links.anon JOIN numbers p ON p.who = links.person"
+            f"CREATE OR REPLACE TABLE {self.pairs} AS WITH own AS MATERIALIZED"
+            f" ({_as_numbers(changed, self.all_numbers())})"
+            f" FROM own UNION ALL FROM {self._lake_pairs} WHERE anon NOT IN (SELECT anon FROM own)"
         )
+
+    def _keep_lake_pairs(self, session: Session) -> None:
+        """Keep the links of the lake as numbers: they are many, and the same for as long as this tail lives."""
+        links, numbers = self._lake_links(), self.all_numbers()
+        pairs = (
+            "SELECT 0 AS anon, 0 AS person LIMIT 0"
+            if links is None
+            else _as_numbers(f"SELECT anon, person FROM {links}", numbers)
+        )
+        session.rows(f"CREATE OR REPLACE TABLE {self._lake_pairs} AS {pairs}")
 
     def _drop_known(self, session: Session, manifest: Manifest) -> None:
         """Take out what the lake has got already, by being mended."""
@@ -234,8 +283,11 @@ class Tail:
         if self._manifest is not None and self._lake is not None:
             found.append(numbers_of(self._lake, self._manifest))
         if self._made:
-            users, anonymous = self._numbered
-            new = f"number >= {users} OR number < -{anonymous}"
-            found.append(f"(SELECT DISTINCT who, number FROM {self.table} WHERE {new})")
+            found.append(f"({self._newly_numbered('who, number')})")
         parts = " UNION ALL ".join(f"SELECT who, number FROM {part}" for part in found if part is not None)
         return f"({parts})" if parts else None
+
+    def _newly_numbered(self, columns: str) -> str:
+        """Return SQL of the `columns` of those who have no number in the lake."""
+        users, anonymous = self._numbered
+        return f"SELECT DISTINCT {columns} FROM {self.table} WHERE number >= {users} OR number < -{anonymous}"

@@ -172,10 +172,13 @@ def threads_and_forks(children: str) -> None:
 
 
 def signals(seconds: str, period: str, flush_every: str) -> None:
-    """Track flat out while a signal handler tracks too; flush after every so many events."""
+    """Track flat out while a signal handler tracks too; flush after every so many events.
+
+    On a busy machine it goes on until there were enough signals to mean something.
+    """
     from littlebro import tracker
 
-    handled = 0
+    handled, enough = 0, 500
 
     def handler(_number: int, _frame: object) -> None:
         nonlocal handled
@@ -189,7 +192,7 @@ def signals(seconds: str, period: str, flush_every: str) -> None:
     signal.setitimer(signal.ITIMER_REAL, float(period))
     end = time.monotonic() + float(seconds)
     rounds = 1
-    while time.monotonic() < end:
+    while time.monotonic() < end or handled <= enough:
         track("main")
         rounds += 1
         if rounds % int(flush_every) == 0:

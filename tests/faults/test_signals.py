@@ -10,7 +10,7 @@ from tests.faults.conftest import Maker
     "seal, flush", [(500, 5000), (5, 5000), (2, 1)], ids=["usual", "sealing", "flushing"]
 )
 def test_handler_tracks_while_tracking(make_world: Maker, seal: int, flush: int) -> None:
-    """At some thousand signals a second nothing is lost, nothing is doubled, and nothing waits for itself."""
+    """At hundreds of signals a second nothing is lost, nothing is doubled, and nothing waits for itself."""
     world = make_world(options={"SEAL_EVENTS": seal})
     told = world.run("signals", 3, 0.0005, flush)
     world.upkeep()

@@ -28,7 +28,9 @@ _WAIT: Final = 600.0
 def erase_person(alias: str, user_id: str | None, anonymous_id: str | None) -> int:
     """Take all events with one of these ids out of the lake of the alias's store, in every collection.
 
-    Returns how many they were. Waits for a sync that is under way, ten minutes at most; raises `Busy` after that.
+    Returns how many they were. A lake that this littlebro cannot read, of another version of it, is emptied as a whole,
+    and counts as none: the next sync makes it anew. Waits for a sync that is under way, ten minutes at most; raises
+    `Busy` after that.
     """
     lake = lake_of(alias)
     if lake is None or not lake.folder.exists():
@@ -50,7 +52,10 @@ def erase_person(alias: str, user_id: str | None, anonymous_id: str | None) -> i
 
 
 def expire(alias: str, query: EventQuery) -> int:
-    """Take the events that a query of retention (collections and an end) matches out of the lake; return how many."""
+    """Take the events that a query of retention (collections and an end) matches out of the lake; return how many.
+
+    See `erase_person` for a lake that cannot be read.
+    """
     lake = lake_of(alias)
     if lake is None or not lake.folder.exists() or query.end is None:
         return 0
@@ -68,10 +73,16 @@ def expire(alias: str, query: EventQuery) -> int:
 
 
 def _whole(session: Session, lake: Lake) -> Manifest | None:
-    """Return the present state, mended where files are damaged: nobody could tell what is in those."""
+    """Return the present state, mended where files are damaged: nobody could tell what is in those.
+
+    None where there is no state that can be read; what may lie there all the same is deleted.
+    """
     manifest = lake.load()
-    damaged = set() if manifest is None else lake.damaged(manifest)
-    if manifest is None or not damaged:
+    if manifest is None:
+        lake.clear()
+        return None
+    damaged = lake.damaged(manifest)
+    if not damaged:
         return manifest
     return lake.commit(manifest, mend(session, lake, backends[lake.alias], manifest, damaged)[0])
 

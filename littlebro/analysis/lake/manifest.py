@@ -85,7 +85,7 @@ class Removed(msgspec.Struct, frozen=True):
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """A state of the lake.
 
-    `made` is random, and new when the lake is begun anew; `number` counts the states in which answers may differ.
+    `made` is random, and new when the lake is begun anew; `number` counts the states that differ in their files.
     `position` is the last one in the order of storing that is in, `anchor` one some events before, from which the next
     sync reads again; both None for a backend that keeps no such order. `ahead` says that events behind `position` may
     be in already. `links` are files of links, together those of all `files`, the large one first; None where
@@ -116,7 +116,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def version(self) -> str:
-        """Return a text that is another one whenever an answer may be."""
+        """Return a text that is another one whenever an answer may be, or a file that it is read from."""
         return f"{self.made}:{self.number}"
 
     def on_disk(self) -> Iterator[File | Links]:
@@ -208,7 +208,8 @@ class Lake:
         for file in old.on_disk():
             if file.name not in names:
                 removed.setdefault(file.name, Removed(file.name, now))
-        same = (old.files, old.position) == (new.files, new.position) and not at_once
+        # Other files alone give the same answers; but who holds the old state would go on naming those that go.
+        same = old.position == new.position and tuple(old.on_disk()) == tuple(new.on_disk()) and not at_once
         new = msgspec.structs.replace(
             new, number=old.number + (not same), removed=() if at_once else tuple(removed.values())
         )
@@ -258,6 +259,13 @@ class Lake:
             manifest = msgspec.structs.replace(manifest, removed=waiting)
             self._write(manifest)
         return manifest
+
+    def clear(self) -> None:
+        """Delete all that is in it, at once; only the writer may."""
+        for path in self.folder.iterdir():
+            if path.name != _LOCK and path.is_file():
+                path.unlink(missing_ok=True)
+        self.sync_folder()
 
     def damaged(self, manifest: Manifest, *, deep: bool = False) -> set[str]:
         """Return the names of files that are not there or not as long as they were; `deep` looks at every byte."""

@@ -1,0 +1,212 @@
+"""A process keeps what it read of a lake, while the lake goes on from state to state."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from littlebro import EventQuery
+from littlebro.analysis import Step, lake, trend
+from littlebro.analysis.engine import Session, engine
+from littlebro.analysis.lake.erase import erase_person, expire
+from littlebro.analysis.lake.manifest import Lake, Manifest, lake_of
+from littlebro.analysis.reports.funnel import funnel_people
+from littlebro.analysis.tail import Tail, tail_of
+from littlebro.exceptions import AnalysisTimeout
+from littlebro.storage.handler import backends
+from tests.analysis_logs import DAY, T0, event, fill
+
+WEEK = EventQuery(start=T0, end=T0 + 7 * DAY)
+READER = "littlebro.analysis.reader"
+LINKED: dict[str, Any] = {"who": None, "anonymous_id": "d", "user_id": "0"}
+
+
+@pytest.fixture
+def with_lake(tmp_path: Path, settings: Any) -> Any:
+    settings.LITTLEBRO_LAKE = tmp_path / "lake"
+    return settings
+
+
+def present() -> tuple[Lake, Manifest]:
+    found = lake_of("default")
+    state = found.load() if found else None
+    assert found is not None
+    assert state is not None
+    return found, state
+
+
+def store(**fields: Any) -> None:
+    backends["default"].save_many([event(**fields)])
+
+
+def people() -> list[str]:
+    """Return who did anything; the answer is not kept, and reads files of people and of links."""
+    found = funnel_people(WEEK, [Step()], step=0, now=T0 + 9 * DAY)
+    return sorted(str(each) for each in found)
+
+
+def how_many(days: int = 7) -> float | None:
+    return trend(
+        EventQuery(start=T0, end=T0 + days * DAY), measure="people", tz="UTC", now=T0 + 99 * DAY
+    ).series[0].total  # fmt: skip
+
+
+def tables() -> list[str]:
+    with engine.session(None) as session:
+        return [
+            row[0] for row in session.rows("SELECT table_name FROM duckdb_tables() WHERE NOT temporary ORDER BY 1")
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["people", "links"])
+def test_a_file_that_is_gone_while_nothing_is_stored(with_lake: Any, kind: str) -> None:
+    """The lake is mended, and whoever kept the state before reads the mended one."""
+    fill(with_lake, [event(who="u1"), event(**LINKED), event(who="ad")])
+    lake.sync()
+    before = people()
+    assert before == ["u:0", "u:1"]
+    folder, state = present()
+    (file,) = getattr(state, kind)
+    folder.path(file.name).unlink()
+    assert people() == before
+    lake.sync()
+    assert people() == before
+
+
+@pytest.mark.parametrize("kind", ["people", "links"])
+def test_a_question_between_two_steps_of_a_sync(
+    with_lake: Any, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files that the sync puts together are gone some minutes later; by then nobody goes on naming them."""
+    fill(with_lake, [event(who="u0"), event(**LINKED)])
+    module = sys.modules["littlebro.analysis.lake.sync"]
+    step = "gather" if kind == "people" else "merge_links"
+    real: Callable[..., Manifest] = getattr(module, step)
+    seen: list[list[str]] = []
+
+    def after_a_question(session: Session, folder: Lake, state: Manifest) -> Manifest:
+        seen.append(people())
+        return real(session, folder, state)
+
+    for number in range(1, 10):
+        # Of another day, or the sync would put files of events together as well.
+        store(**{**LINKED, "at": number / 2, "anonymous_id": f"d{number}", "user_id": str(number)})
+        with monkeypatch.context() as patch:
+            patch.setattr(module, step, after_a_question)
+            lake.sync()
+    assert len(seen[-1]) == 10
+    now = time.time
+    with monkeypatch.context() as patch:
+        patch.setattr("littlebro.analysis.lake.manifest.time.time", lambda: now() + 600)
+        lake.sync()
+    assert people() == seen[-1]
+
+
+@pytest.mark.parametrize("how", ["forgotten", "expired"])
+def test_a_lake_of_another_version_keeps_nobody(
+    with_lake: Any, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is to be gone when the call returns is not left in files that only an older littlebro could read."""
+    fill(with_lake, [event(who=f"u{number}") for number in range(3)])
+    with monkeypatch.context() as patch:
+        patch.setattr("littlebro.analysis.lake.manifest.FORMAT", 1)
+        lake.sync()
+    folder = lake_of("default")
+    assert folder is not None
+    manifest = folder.path("manifest.json")
+    manifest.write_text(manifest.read_text().replace('"v":2', '"v":1'))
+    assert folder.load() is None
+    assert len(list(folder.folder.glob("*.parquet"))) == 2
+    assert (erase_person("default", "1", None) if how == "forgotten" else expire("default", WEEK)) == 0
+    assert [path.name for path in folder.folder.iterdir() if path.is_file()] == ["lock"]
+    assert people() == ["u:0", "u:1", "u:2"]  # the store was not asked to forget: the lake is a copy of it
+
+
+def test_who_gets_a_number_in_the_tail(with_lake: Any) -> None:
+    """A device that was never seen without its user has no number in the lake; there it is that user all the same."""
+    fill(with_lake, [event(**LINKED), event(who="u5")])
+    lake.sync()
+    assert how_many() == 2
+    store(who="ad")
+    assert how_many() == 2
+    store(who="ad7")
+    assert how_many() == 3
+    store(who=None, anonymous_id="d7", user_id="5")
+    assert how_many() == 2
+
+
+def test_tables_of_earlier_states_are_let_go(with_lake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of one that another question has in hand, or is at work with, when it becomes an earlier one."""
+    fill(with_lake, [event(who="u1")])
+    assert how_many() == 1
+    assert len(tables()) == 4
+    with engine.session(None) as session:
+        first = session.instance.kept["tail", "default"]
+    assert isinstance(first, Tail)
+    lake.sync()
+    with first.lock:
+        assert how_many(8) == 1
+        assert len(tables()) == 8
+    assert how_many(9) == 1
+    assert len(tables()) == 4
+
+    reached, go = threading.Event(), threading.Event()
+    found: list[float | None] = []
+
+    def held(*given: Any) -> Tail:
+        tail = tail_of(*given)
+        if threading.current_thread() is late and not reached.is_set():
+            reached.set()
+            assert go.wait(20)
+        return tail
+
+    late = threading.Thread(target=lambda: found.append(how_many(10)))
+    monkeypatch.setattr(f"{READER}.tail_of", held)
+    late.start()
+    assert reached.wait(20)
+    store(who="u2")
+    lake.sync()
+    assert how_many(11) == 2
+    go.set()
+    late.join(20)
+    assert found == [2]
+    assert len(tables()) == 4
+
+
+def test_a_question_waits_for_another_as_long_as_it_may(settings: Any) -> None:
+    """Whoever waits for a question that reads what was stored ends in time, with an error that names the setting."""
+    fill(settings, [event(who="u1")])
+    assert how_many() == 1
+    with engine.session(None) as session:
+        tail = session.instance.kept["tail", "default"]
+    assert isinstance(tail, Tail)
+    with (
+        tail.lock,
+        engine.session(0.2) as session,
+        pytest.raises(AnalysisTimeout, match="LITTLEBRO_ANALYSIS_SECONDS"),
+        tail.held(session),
+    ):
+        pass
+
+
+def test_cut_off_between_two_tables(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question that ends while tables are let go does not leave the next one to look for them."""
+    fill(settings, [event(who="u1")])
+    assert how_many() == 1
+    real = Session.rows
+
+    def late(self: Session, sql: str, *rest: Any) -> list[tuple[Any, ...]]:
+        if sql.startswith("DROP") and "tail_links" in sql:
+            raise AnalysisTimeout("late")
+        return real(self, sql, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "rows", late)
+        patch.setattr(Tail, "_is_complete", lambda *_: False)
+        with pytest.raises(AnalysisTimeout, match="late"):
+            how_many(8)
+    assert how_many(9) == 1
