@@ -157,9 +157,9 @@ class Broker:
     @contextlib.contextmanager
     def crowded(self) -> Iterator[None]:
         """Let others write to a Redis that is full and throws away what was not used for longest."""
-        with self.limited("allkeys-lru", 1_000_000), self.link() as link:
-            yield
+        with self.link() as link, self.limited("allkeys-lru", 1_000_000):
             client = _wait_for_message(link)
+            yield
             end = time.monotonic() + 20
             while client.exists(QUEUE) and time.monotonic() < end:
                 for number in range(20):

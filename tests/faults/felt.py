@@ -128,16 +128,22 @@ def _brokers(stage: Stage, path: str) -> Iterator[Felt]:
     def outage(name: str, _world: World) -> AbstractContextManager[None]:
         return stage.broker(path).outages[name]()
 
-    for name in ("killed", "restarted", "frozen", "slow"):
-        yield Felt(f"broker {name}", path, world, partial(outage, f"broker {name}"))
-    yield Felt("broker away at the start", path, world, partial(outage, "broker restarted"), early=True)
+    # What Redis is just handing out when a worker's connection breaks may be gone, however it breaks.
+    gone = _handed_out(path)
+    for name in ("killed", "restarted", "frozen"):
+        yield Felt(f"broker {name}", path, world, partial(outage, f"broker {name}"), at_most=gone)
+    yield Felt("broker slow", path, world, partial(outage, "broker slow"))
+    yield Felt(
+        "broker away at the start", path, world, partial(outage, "broker restarted"), early=True, at_most=gone
+    )
     # What waits in the queue meanwhile is there afterwards: RabbitMQ keeps it, and Redis with appendonly.
     yield Felt("broker killed, batches in it", path, partial(stage.world, path, worker=False),
                partial(outage, "broker killed"))  # fmt: skip
-    for name in ("broker's network cut", "broker in a black hole", "queue deleted"):
-        yield Felt(name, path, world, partial(outage, name))
+    for name in ("broker's network cut", "broker in a black hole"):
+        yield Felt(name, path, world, partial(outage, name), at_most=gone)
+    yield Felt("queue deleted", path, world, partial(outage, "queue deleted"))
     yield Felt("connections to the broker dead for good", path, world,
-               lambda world: swallowing(stage.broker(path), world))  # fmt: skip
+               lambda world: swallowing(stage.broker(path), world), at_most=gone)  # fmt: skip
 
 
 def _workers(stage: Stage, path: str) -> Iterator[Felt]:
