@@ -172,10 +172,7 @@ def threads_and_forks(children: str) -> None:
 
 
 def signals(seconds: str, period: str, flush_every: str) -> None:
-    """Track flat out while a signal handler tracks too; flush after every so many events.
-
-    On a busy machine it goes on until there were enough signals to mean something.
-    """
+    """Track flat out, until signals were enough, while a handler tracks too; flush after every so many events."""
     from littlebro import tracker
 
     handled, enough = 0, 500
