@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
+from tests.faults.harness import wait_until
 from tests.faults.outages import Proxy
 from tests.servers import Service
 from tests.servers_brokers import RabbitMQ, Redis
@@ -129,10 +130,7 @@ class Broker:
     def queue_deleted(self) -> Iterator[None]:
         """Delete the queue in the moment when it is empty: what was in it would be gone, as the docs say."""
         with self.link() as link:
-            end = time.monotonic() + 20
-            while not _delete_if_empty(link, self.title):
-                assert time.monotonic() < end, "the queue is never empty"
-                time.sleep(0.01)
+            wait_until(lambda: _delete_if_empty(link, self.title), what="an empty queue")
         yield
 
     def link(self) -> Any:
@@ -169,10 +167,7 @@ class Broker:
 def _wait_for_message(link: Any) -> Any:
     """Wait until a message lies in the queue of a Redis; return the client that saw it."""
     client = link.default_channel.client
-    end = time.monotonic() + 20
-    while not client.exists(QUEUE):
-        assert time.monotonic() < end, "no message came to lie in the queue"
-        time.sleep(0.01)
+    wait_until(lambda: client.exists(QUEUE), what="a message in the queue")
     return client
 
 
