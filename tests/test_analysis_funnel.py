@@ -127,6 +127,16 @@ def test_strict_sees_what_the_query_sees(log: Log) -> None:
     assert people(funnel(without, [A, B], order="strict", exclude=excluded, now=LATER)) == [1, 1]
 
 
+def test_strict_in_one_moment_before_somebody_logged_in(log: Log) -> None:
+    """Where several events share a moment, those count that bear the anonymous id alone."""
+    log(None, (0, "a"), (0, "b"), anonymous_id="x")
+    log("1", (1, "c"), anonymous_id="x")
+    log("2", (0, "a"), (1, "c"))
+    assert people(funnel(MONTH, [A, B, C], order="strict", now=LATER)) == [2, 1, 1]
+    for person in (Person(user_id="1"), Person(anonymous_id="x")):
+        assert people(funnel(MONTH, [A, B, C], order="strict", person=person, now=LATER)) == [1, 1, 1]
+
+
 def test_any_order(log: Log) -> None:
     """Steps count by their number, whichever came first, within the window."""
     log("1", (0, "c"), (1, "a"), (2, "b"))

@@ -135,6 +135,15 @@ def test_order_of_one_moment(log: Log) -> None:
     assert names(ask(steps=4, limit=5)) == [[("a", 1), ("x", 1)], [("b", 1), ("y", 1)], [("a", 1)], []]
 
 
+def test_one_moment_before_somebody_logged_in(log: Log) -> None:
+    """What bears the anonymous id alone is on the way of the one who logged in, also where moments are shared."""
+    log(None, (0, "b"), (0, "a"), anonymous_id="x")
+    log("1", (1, "c"), anonymous_id="x")
+    log("2", (0, "b"), (1, "a"))
+    for found in (ask(steps=3), ask(steps=3, person=Person(user_id="1"))):
+        assert ("c", 1) in names(found)[2]
+
+
 def test_what_is_looked_at(log: Log) -> None:
     """The range, the query's conditions, the resolved person, nobody's events and those of the future."""
     log(None, (0, "a"), anonymous_id="d")

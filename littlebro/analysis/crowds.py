@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from littlebro.analysis.reader import Reader
 
-__all__ = ["Crowd", "crowds", "gathered", "members", "most_cells"]
+__all__ = ["Crowd", "crowds", "gathered", "members", "members_in", "most_cells"]
 
 _MOST_BYTES: Final = 32 * 1024**2  # of all sets of one question; the engine needs a few times as much
 
@@ -46,6 +46,16 @@ def members(events: str = "events") -> str:
         f"(SELECT e.*, coalesce(pairs.person, number) AS member FROM {events} e"
         " LEFT JOIN pairs ON pairs.anon = CASE WHEN number < 0 THEN number END)"
     )
+
+
+def members_in(table: str) -> str:
+    """Return what `members` does, of the people in the column ``person`` of `table`, their numbers.
+
+    Their events are found by the numbers that these bear, before links are followed on all events.
+    """
+    people = f"SELECT person FROM {table}"
+    numbers = f"{people} UNION ALL SELECT anon FROM pairs WHERE person IN ({people})"
+    return members(f"(FROM events WHERE number IN ({numbers}))")
 
 
 def crowds(reader: Reader, cell: str, source: str, parameters: Mapping[str, Any]) -> dict[Any, Crowd]:

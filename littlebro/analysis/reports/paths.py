@@ -37,7 +37,7 @@ import msgspec
 
 from littlebro.analysis import filters
 from littlebro.analysis.cache import answered
-from littlebro.analysis.crowds import Crowd, gathered, members, most_cells
+from littlebro.analysis.crowds import Crowd, gathered, members, members_in, most_cells
 from littlebro.analysis.question import Person, Span, check_limit, microseconds, span_of
 from littlebro.analysis.reader import Reader, open_reader
 from littlebro.analysis.reports.twins import twin
@@ -212,14 +212,12 @@ def _collapse(reader: Reader, asked: _Asked, span: Span, kind: str) -> str:
     reader.rows("CREATE TEMP TABLE tied AS SELECT DISTINCT person FROM collapsed WHERE tied")
     if not reader.rows("SELECT 1 FROM tied LIMIT 1"):
         return "SELECT person, place, code FROM collapsed"
-    # Their events are found by the numbers they bear, before links are followed on all events.
-    numbers = "FROM tied UNION ALL SELECT anon FROM pairs WHERE person IN (FROM tied)"
-    theirs = members(f"(FROM events WHERE number IN ({numbers}))") if everybody else one
+    theirs = members_in("tied") if everybody else one
     reader.rows(
         f"CREATE TEMP TABLE ordered AS SELECT person, place, {code} FROM"
         f" (SELECT person, ts, n, lag(ts) OVER o AS earlier, lag(n) OVER o AS before, row_number() OVER o AS place"
         f" FROM (SELECT member AS person, ts, id, collection, CAST(n AS {kind}) AS n FROM {theirs} JOIN names"
-        f" USING (name) WHERE {test} AND member IN (FROM tied))"
+        f" USING (name) WHERE {test})"
         f" WINDOW o AS (PARTITION BY person ORDER BY ts, id, collection)) WHERE {fresh} OR n <> before",
         parameters,
     )

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import msgspec
+
+from littlebro.analysis.crowds import members_in
 from littlebro.analysis.reader import Reader
 from littlebro.analysis.reports.attempts import Course, best, seen, used
 from littlebro.analysis.reports.ties import furthest, strict_course
@@ -67,9 +70,11 @@ def _make_moments(reader: Reader, course: Course) -> None:
 
     A code is the number of a pattern in the table ``patterns``.
     """
+    if course.who == "member":  # else they are all of one person
+        course = msgspec.structs.replace(course, events=members_in("tied"))
     sql = (
         f"CREATE TEMP TABLE grouped AS SELECT person, ts, list_sort(list(mask)) AS pattern FROM ({seen(course)})"  # noqa: S608 - ours; values are parameters
-        " WHERE person IN (SELECT person FROM tied) GROUP BY person, ts"
+        " GROUP BY person, ts"
     )
     reader.rows(sql, used(sql, course.parameters))
     reader.rows(
