@@ -31,8 +31,8 @@ __all__ = ["run"]
 
 IDLE_CALLS, IDLE_ROUNDS = 4_000, 15
 RUNNING_CALLS, RUNNING_ROUNDS = 10_000, 5
-# So long, in seconds, it is waited for rounds that the machine does not disturb.
-PATIENCE = 60
+# So long, in seconds, it is waited for rounds that the machine does not disturb, and so long from look to look.
+PATIENCE, LOOK_AGAIN = 60, 0.02
 
 Pipes = dict[str, tuple[Connection, str]]
 
@@ -50,7 +50,7 @@ class Round(NamedTuple):
 
     @property
     def undisturbed(self) -> bool:
-        """Whether fewer than one call in a hundred meets a stop, so that the 99th percentile is the code's own."""
+        """Whether fewer than one call in a hundred meets a stop: stops alone do not make the 99th percentile."""
         return self.stops * self.p50 / 1e6 < 0.01
 
 
@@ -75,15 +75,17 @@ def measure(contender: Contender, calls: int) -> Round:
     )
 
 
-def measure_undisturbed(contender: Contender) -> list[Round]:
-    """Time idle rounds whenever the machine is still, until enough were undisturbed or patience ends; return those."""
+def measure_undisturbed(contender: Contender, calls: int) -> list[Round]:
+    """Time rounds whenever the machine is still, until enough were undisturbed or patience ends; return those."""
     found: list[Round] = []
-    usual = measure(contender, IDLE_CALLS)
+    usual = measure(contender, calls)
     end = time.monotonic() + PATIENCE
     while len(found) < IDLE_ROUNDS and time.monotonic() < end:
         if not usual._replace(stops=stops()).undisturbed:
-            time.sleep(0.02)
-        elif (one := measure(contender, IDLE_CALLS)).undisturbed:
+            time.sleep(
+                LOOK_AGAIN
+            )  # nothing tells when the machine is still: it must be looked at again and again
+        elif (one := measure(contender, calls)).undisturbed:
             found.append(one)
     return found
 
@@ -101,7 +103,7 @@ def work(name: str, folder: Path, url: str, pipe: Connection) -> None:
             return
         if mode != "running":
             contender.park()
-        played = measure_undisturbed(contender) if mode == "undisturbed" else measure(contender, calls)
+        played = (measure_undisturbed if mode == "undisturbed" else measure)(contender, calls)
         contender.unpark()
         contender.settle()
         pipe.send(played)
