@@ -82,9 +82,8 @@ def measure_undisturbed(contender: Contender, calls: int) -> list[Round]:
     end = time.monotonic() + PATIENCE
     while len(found) < IDLE_ROUNDS and time.monotonic() < end:
         if not usual._replace(stops=stops()).undisturbed:
-            time.sleep(
-                LOOK_AGAIN
-            )  # nothing tells when the machine is still: it must be looked at again and again
+            # Nothing tells when the machine is still again: it can only be looked at now and then.
+            time.sleep(LOOK_AGAIN)
         elif (one := measure(contender, calls)).undisturbed:
             found.append(one)
     return found
