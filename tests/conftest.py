@@ -84,6 +84,13 @@ def journal(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def with_lake(tmp_path: Path, settings: Any) -> Any:
+    """Give Django's settings, with a lake of this test alone in them."""
+    settings.LITTLEBRO_LAKE = tmp_path / "lake"
+    return settings
+
+
+@pytest.fixture
 def mongodb_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """Give the URL of a database of this test's own on the server that speaks MongoDB's protocol."""
     from pymongo import MongoClient

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -28,12 +27,6 @@ def manifest() -> Manifest:
     found = folder.load() if folder is not None else None
     assert found is not None
     return found
-
-
-@pytest.fixture
-def with_lake(tmp_path: Path, settings: Any) -> Any:
-    settings.LITTLEBRO_LAKE = tmp_path / "lake"
-    return settings
 
 
 def test_which_keys_get_a_column(with_lake: Any) -> None:

@@ -23,12 +23,6 @@ LATER = datetime(2030, 1, 1, tzinfo=UTC)
 ANY = Step()
 
 
-@pytest.fixture
-def with_lake(tmp_path: Path, settings: Any) -> Any:
-    settings.LITTLEBRO_LAKE = tmp_path / "lake"
-    return settings
-
-
 def answers(query: EventQuery, zone: Any, now: datetime) -> list[Any]:
     common: Any = {"tz": zone, "now": now}
     found: list[Any] = [

@@ -19,12 +19,6 @@ BOTH = ("littlebro", "other")
 WEEK: Any = {"start": T0, "end": T0 + 7 * DAY}
 
 
-@pytest.fixture
-def with_lake(tmp_path: Path, settings: Any) -> Any:
-    settings.LITTLEBRO_LAKE = tmp_path / "lake"
-    return settings
-
-
 def store(*who: str, collection: str = "littlebro") -> None:
     backends["default"].save_many([event(who=each, collection=collection) for each in who])
 

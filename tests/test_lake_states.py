@@ -4,7 +4,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,12 +22,6 @@ from tests.analysis_logs import DAY, T0, event, fill
 WEEK = EventQuery(start=T0, end=T0 + 7 * DAY)
 READER = "littlebro.analysis.reader"
 LINKED: dict[str, Any] = {"who": None, "anonymous_id": "d", "user_id": "0"}
-
-
-@pytest.fixture
-def with_lake(tmp_path: Path, settings: Any) -> Any:
-    settings.LITTLEBRO_LAKE = tmp_path / "lake"
-    return settings
 
 
 def present() -> tuple[Lake, Manifest]:
