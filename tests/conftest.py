@@ -8,9 +8,10 @@ import itertools
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -88,6 +89,25 @@ def with_lake(tmp_path: Path, settings: Any) -> Any:
     """Give Django's settings, with a lake of this test alone in them."""
     settings.LITTLEBRO_LAKE = tmp_path / "lake"
     return settings
+
+
+@pytest.fixture
+def plug(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Put plugins in use, in this order, each made of functions by the names of hooks."""
+    from littlebro.plugins import hookimpl, manager
+
+    def use(*plugins: Mapping[str, Any]) -> None:
+        names = [f"plugin_{'abcdef'[number]}" for number in range(len(plugins))]
+        for name, functions in zip(names, plugins, strict=True):
+            module = ModuleType(name)
+            for hook, function in functions.items():
+                function.__name__ = hook
+                setattr(module, hook, hookimpl(function))
+            monkeypatch.setitem(sys.modules, name, module)
+        settings.LITTLEBRO_PLUGINS = names
+        assert not manager.hooks().failures
+
+    return use
 
 
 @pytest.fixture

@@ -1,11 +1,10 @@
 """What plugins do to an event between call and row: drop, enrich, redact, be told; and that failing harms nobody."""
 
 import io
-import sys
-from collections.abc import Iterator, Mapping
+from collections import UserDict
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from django.core.management import call_command
 from django.http import HttpRequest
 from django.test import RequestFactory
 
-from littlebro import Event, bind, hookimpl, tracker
+from littlebro import Event, bind, tracker
 from littlebro.delivery import losses
 from littlebro.exceptions import InvalidEvent
 from littlebro.models import DeadLetter, StoredEvent
@@ -32,24 +31,6 @@ def _fresh(settings: Any, request: pytest.FixtureRequest, monkeypatch: pytest.Mo
     settings.LITTLEBRO_STRICT = False
     settings.LITTLEBRO = {"default": {"BACKEND": "memory", "LOCATION": request.node.nodeid}}
     losses.drain("default")
-
-
-@pytest.fixture
-def plug(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Put plugins in use, in this order, each made of functions by the names of hooks."""
-
-    def use(*plugins: Mapping[str, Any]) -> None:
-        names = [f"plugin_{'abcdef'[number]}" for number in range(len(plugins))]
-        for name, functions in zip(names, plugins, strict=True):
-            module = ModuleType(name)
-            for hook, function in functions.items():
-                function.__name__ = hook
-                setattr(module, hook, hookimpl(function))
-            monkeypatch.setitem(sys.modules, name, module)
-        settings.LITTLEBRO_PLUGINS = names
-        assert not manager.hooks().failures
-
-    return use
 
 
 def stored() -> list[Event]:
@@ -104,7 +85,21 @@ def test_no_reason_lets_it_pass(plug: Any, answer: Any) -> None:
     assert losses.drain("default") == {}
 
 
-@pytest.mark.parametrize("answer", [True, 1, ["bot"], b"bot"])
+class NoTruth:
+    """As an array or a table: it has no truth value."""
+
+    def __bool__(self) -> bool:
+        raise ValueError
+
+
+class NoKeys(UserDict[str, Any]):
+    """As a mapping that is read from somewhere when it is asked."""
+
+    def __iter__(self) -> Iterator[str]:
+        raise LookupError
+
+
+@pytest.mark.parametrize("answer", [True, False, 1, ["bot"], b"bot", NoTruth()])
 def test_a_reason_that_is_no_text_lets_it_pass(plug: Any, answer: Any) -> None:
     """What is not a text is the plugin's failure, counted under its name; the event is kept."""
     plug({"littlebro_drop_event": drop(answer)})
@@ -138,7 +133,7 @@ def test_the_first_plugin_wins(plug: Any) -> None:
     assert losses.drain("default") == {"hook-conflict:plugin_b": 2}
 
 
-@pytest.mark.parametrize("facts", [["a"], "text", 7, {("a",)}])
+@pytest.mark.parametrize("facts", [["a"], "text", 7, {("a",)}, [], False, NoTruth(), NoKeys()])
 def test_a_failing_enricher_fails_open(plug: Any, facts: Any) -> None:
     """One that raises or returns no mapping adds nothing, is counted, and the others' facts are there."""
     plug(
@@ -245,7 +240,7 @@ def test_redactors_follow_each_other(plug: Any) -> None:
     "changes",
     [
         ["params"], {"params": 1}, {("params",): 1}, {("name", "x"): 1}, {(): 1}, {7: 1}, "text",
-        {("params", "v"): object()},
+        {("params", "v"): object()}, {("params", "v"): float("nan")}, NoTruth(), NoKeys(),
     ],
     ids=str,
 )  # fmt: skip
@@ -254,7 +249,7 @@ def test_a_failing_redactor_fails_closed(plug: Any, changes: Any, caplog: pytest
     plug({"littlebro_redact_event": redact(changes)})
     assert tracker.track_event("seen", {"v": "what should have gone"}) is None
     assert stored() == []
-    assert losses.drain("default") in ({"redactor-failed:plugin_a": 1}, {"invalid": 1})
+    assert losses.drain("default") == {"redactor-failed:plugin_a": 1}
     assert "what should have gone" not in caplog.text
 
 

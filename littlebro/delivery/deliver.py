@@ -79,7 +79,7 @@ class Delivery:
         prepared: list[Event] = []
         for event in events:
             try:
-                seen = hooks.before_storing(event, self._pipeline.add_context)
+                seen = hooks.before_storing(event)
                 if seen is None:
                     continue
                 seen = self._pipeline.checked(seen)

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
+from littlebro.delivery.batch import shown
+
 __all__ = ["REASONS", "compact", "count", "drain", "pending", "restore", "store"]
 
 REASONS: Final[Mapping[str, str]] = {
@@ -53,7 +55,7 @@ os.register_at_fork(after_in_child=_start_anew)
 
 def count(alias: str, reason: str, n: int = 1) -> None:
     """Count `n` events of `alias` as lost for `reason`: one of `REASONS`, with details after a colon."""
-    reason = reason[:200]
+    reason = shown(reason)[:200]
     with _lock:
         if (alias, reason) not in _counts and len(_counts) >= _MOST_REASONS:
             reason = "other"

@@ -36,7 +36,7 @@ class Pipeline:
         self._collection = config.collection
         self._validator = Validator()
         self._max_bytes = self._validator.max_bytes
-        self.hooks = HookRunner(config.alias)
+        self.hooks = HookRunner(config.alias, self.add_context, self._fit)
 
     def run(
         self,
@@ -82,7 +82,7 @@ class Pipeline:
     def _past_plugins(self, event: Event, request: HttpRequest | None) -> Built | None:
         """Return the event as plugins leave it; without what enrichers added, where that makes it unfit."""
         self.line(event)  # or plugins would be blamed for what only the bytes show
-        seen = self.hooks.before_sending(event, request, self.add_context)
+        seen = self.hooks.before_sending(event, request)
         if seen is None:
             return None
         try:
