@@ -94,6 +94,16 @@ def test_replaying_stores_the_event_and_takes_the_letter_away(staff: Any) -> Non
     assert {note.object_repr for note in notes} == {"order-paid (1)", "order-paid (2)"}
 
 
+def test_numbers_with_separators_stay_keys(staff: Any, settings: Any) -> None:
+    """A site may write its numbers as 1,234; the forms of lists, pages and questions go on naming 1234."""
+    settings.USE_THOUSAND_SEPARATOR = True
+    client, row = staff("replay_deadletter", "delete_deadletter"), letter(1, pk=1234)
+    named = 'name="letter" value="1234"'
+    assert named in client.get(LIST).content.decode()
+    assert named in client.get(f"{LIST}{row.pk}/change/").content.decode()
+    assert named in act(client, "delete", row).content.decode()
+
+
 def test_what_is_refused_again_stays_with_the_new_reason(staff: Any) -> None:
     client = staff("replay_deadletter")
     rows = [letter(1, sink="warehouse", params={"bad": True}), letter(2, sink="warehouse")]

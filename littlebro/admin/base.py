@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
+from django.contrib.auth import get_permission_codename
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -35,6 +36,11 @@ class ReadOnlyAdmin(_ModelAdmin):
 
     actions = None
     list_per_page = 50
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return whether the user may view; Django would let in those who may change as well, which nobody may."""
+        codename = get_permission_codename("view", self.opts)
+        return bool(request.user.has_perm(f"{self.opts.app_label}.{codename}"))
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return False: events come from `track_event`."""

@@ -42,8 +42,8 @@ class DeadLetterAdmin(ListingAdmin):
     unlisted: ClassVar = ("body",)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return whether the user has the permission `littlebro.delete_deadletter`."""
-        return bool(request.user.has_perm("littlebro.delete_deadletter"))
+        """Return whether the user may view, and has the permission `littlebro.delete_deadletter`."""
+        return self.has_view_permission(request) and request.user.has_perm("littlebro.delete_deadletter")
 
     def has_replay_permission(self, request: HttpRequest) -> bool:
         """Return whether the user has the permission `littlebro.replay_deadletter`."""
@@ -128,7 +128,7 @@ class DeadLetterAdmin(ListingAdmin):
     def line(self, row: DeadLetter) -> dict[str, Any]:
         """See ListingAdmin.line()."""
         return {
-            "pk": row.pk,
+            "pk": str(row.pk),  # a number would be written with separators, where the site uses them
             "url": self.url("change", row.pk),
             "time": as_moment(row.created_at),
             "name": as_text(row.name or "(no name)", _NAME),

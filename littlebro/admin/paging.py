@@ -11,7 +11,7 @@ import base64
 import binascii
 import json
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from operator import attrgetter
 from typing import Any, Final
 
@@ -184,6 +184,8 @@ def _value(field: Any, value: Any) -> Any:
         raise ValueError("a value of no field")
     try:
         found = field.to_python(value)
+        if isinstance(found, datetime) and found.tzinfo is not None:
+            found = found.astimezone(UTC)  # raises where no database could
     except (ValidationError, TypeError, OverflowError) as error:
         raise ValueError("a value of another field") from error
     if isinstance(found, int) and not -(2**63) <= found < 2**63:

@@ -200,6 +200,12 @@ def test_a_store_that_cannot_be_read_is_said_to_be_so(
     assert "nothing-of-the-kind" in text_of(admin_client.get(BOARD))
 
 
+def test_the_live_page_asks_again_where_numbers_have_separators(admin_client: Client, settings: Any) -> None:
+    fill()
+    settings.USE_THOUSAND_SEPARATOR = True
+    assert 'data-lb-poll="2000"' in admin_client.get(f"{BOARD}live/").content.decode()
+
+
 def test_without_duckdb_the_page_names_the_extra(
     admin_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
