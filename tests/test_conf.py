@@ -12,6 +12,7 @@ from littlebro.conf.defaults import ALIAS_OPTIONS, GLOBAL_SETTINGS, JOURNAL_OPTI
 from littlebro.delivery import BaseTracker
 from littlebro.plugins.manager import hooks
 from littlebro.storage import backends
+from littlebro_trackers.dummy import Tracker as DummyTracker
 
 MEMORY = {"BACKEND": "memory", "LOCATION": "test_conf"}
 JOURNAL = {"JOURNAL": "/nowhere/littlebro"}
@@ -188,6 +189,22 @@ def test_a_changed_setting_rebuilds_everything() -> None:
         assert event is not None
         assert event.collection == "littlebro"
         assert tracker.track_event != bound
+
+
+class Unclosing(DummyTracker):
+    def close(self, timeout: float | None = None) -> None:
+        raise OSError("no close")
+
+
+def test_a_tracker_that_cannot_close_keeps_nothing_from_changing(caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged; the other trackers, backends and plugins are rebuilt, and the setting is what it was."""
+    table = {"default": {**MEMORY, "TRACKER": f"{__name__}.Unclosing"}, "b": MEMORY}
+    with override_settings(LITTLEBRO={"default": MEMORY}):
+        with override_settings(LITTLEBRO=table):
+            before = (trackers["default"], backends["default"], hooks())
+        assert (trackers.all(), backends["default"] is before[1], hooks() is before[2]) == ([], False, False)
+        assert type(trackers["default"]) is DummyTracker
+    assert ["no close" in str(record.exc_info) for record in caplog.records] == [True]
 
 
 @pytest.mark.parametrize(
