@@ -178,12 +178,14 @@ def test_a_wrong_list_of_plugins_does_not_hide_an_unknown_setting() -> None:
 
 
 def test_a_plugins_own_settings_are_its_own(site: Site) -> None:
-    """LITTLEBRO_<PLUGIN>_… is no unknown setting, be the plugin in use or broken."""
+    """LITTLEBRO_<PLUGIN>_… is no unknown setting, be the plugin in use, broken or switched off."""
     site.install_broken()
     found = ids(LITTLEBRO_GOOD_LEVEL=1, LITTLEBRO_IMPORT_ERROR_LEVEL=1)
     assert "littlebro.E001" not in found
     assert "littlebro.E001" in ids(LITTLEBRO_GOODS_LEVEL=1)
     assert "littlebro.E001" in ids(LITTLEBRO_BETTER_LEVEL=1)
+    for autoload in (False, ["raises"]):
+        assert ids(LITTLEBRO_PLUGINS_AUTOLOAD=autoload, LITTLEBRO_IMPORT_ERROR_LEVEL=1) == []
 
 
 def thread(folder: Path, **more: Any) -> dict[str, Any]:
@@ -226,6 +228,13 @@ def test_w007_sqlite_that_refuses_a_second_writer(
     assert ids(LITTLEBRO=thread(tmp_path / "journal", LOCATION="other")) == []
     assert ids(LITTLEBRO=thread(tmp_path / "journal", **MEMORY)) == []
     assert ids(LITTLEBRO={"default": {"TRACKER": "dummy"}}) == []
+    # What counts is what is written to, by whatever name it goes, be it a sink's.
+    path = "littlebro_backends.simple.Backend"
+    assert ids(LITTLEBRO=thread(tmp_path / "journal", BACKEND=path)) == expected
+    sink = thread(tmp_path / "journal", **MEMORY, SINKS=["b", "c"])
+    assert ids(LITTLEBRO={**sink, "b": {}, "c": {"COLLECTION": "c"}}) == expected
+    assert ids(LITTLEBRO={**sink, "b": {"LOCATION": "other"}, "c": MEMORY}) == []
+    assert ids(LITTLEBRO={"default": {**MEMORY, "SINKS": ["b"]}, "b": {}}) == []
 
 
 @pytest.mark.django_db(databases=["default", "other"], transaction=True)
