@@ -60,12 +60,12 @@ def check_settings(**_: Any) -> list[CheckMessage]:
         for name in dir(settings)
         if name.startswith("LITTLEBRO_") and name not in GLOBAL_SETTINGS and not _is_a_plugins(name)
     ]
-    wrong: list[str] = []
+    wrong: dict[str, None] = {}  # two readers of one setting may say the same
     for read in _readers():
         try:
             read()
         except ImproperlyConfigured as error:
-            wrong.append(str(error))
+            wrong[str(error)] = None
     return [*messages, *(Error(problem, id="littlebro.E002") for problem in wrong)]
 
 

@@ -22,6 +22,10 @@ WRONG: dict[str, tuple[Any, str, tuple[str, ...]]] = {
     "not a dictionary": ([], "default", ("LITTLEBRO must be a dictionary", "CACHES", "list")),
     "unknown alias": ({"audit": MEMORY}, "audits", ("LITTLEBRO['audits']", "no such alias", "'audit'")),
     "odd alias": ({"a/b": MEMORY}, "a/b", ("LITTLEBRO['a/b']", "A-Z a-z 0-9")),
+    **{
+        f"alias {name!r}": ({"default": MEMORY, name: {}}, "default", (f"LITTLEBRO[{name!r}]", "must be text"))
+        for name in (("a",), 1, None, b"x")
+    },
     "alias not a dictionary": ({"default": "memory"}, "default", ("LITTLEBRO['default']", "dictionary", "str")),
     "unknown option": ({"default": {"TRAKER": "dummy"}}, "default", ("LITTLEBRO['default']", "'TRAKER'", "'TRACKER'")),
     "lower case": ({"default": {"backend": "memory"}}, "default", ("'backend'", "Did you mean 'BACKEND'?")),
@@ -56,6 +60,9 @@ WRONG: dict[str, tuple[Any, str, tuple[str, ...]]] = {
     "unknown sink": ({"default": {**MEMORY, "SINKS": ["b"]}}, "default", ("SINKS names 'b'",)),
     "sink not text": ({"default": {**MEMORY, "SINKS": [["b"]]}}, "default", ("SINKS names ['b']",)),
     "itself as sink": ({"default": {**MEMORY, "SINKS": ["default"]}}, "default", ("SINKS names the alias itself",)),
+    "a sink twice": (
+        {"default": {**MEMORY, "SINKS": ["b", "b"]}, "b": MEMORY}, "default", ("SINKS names 'b' more than once",),
+    ),
     "a sink that is wrong": (
         {"default": {**MEMORY, "SINKS": ["bad"]}, "bad": {"BACKEND": "memori"}}, "default",
         ("LITTLEBRO['bad']", "'memory'"),
