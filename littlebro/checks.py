@@ -22,6 +22,7 @@ from littlebro.conf.defaults import GLOBAL_SETTINGS
 from littlebro.dashboard.plugins import added
 from littlebro.delivery import filesystem
 from littlebro.delivery.handler import trackers
+from littlebro.plugins import registry
 from littlebro.plugins.manager import hooks
 from littlebro.storage.handler import backends
 
@@ -59,24 +60,24 @@ def check_settings(**_: Any) -> list[CheckMessage]:
         for name in dir(settings)
         if name.startswith("LITTLEBRO_") and name not in GLOBAL_SETTINGS and not _is_a_plugins(name)
     ]
-    wrong: list[str] = []
+    wrong: dict[str, None] = {}  # two readers of one setting may say the same
     for read in _readers():
         try:
             read()
         except ImproperlyConfigured as error:
-            wrong.append(str(error))
+            wrong[str(error)] = None
     return [*messages, *(Error(problem, id="littlebro.E002") for problem in wrong)]
 
 
 def _is_a_plugins(name: str) -> bool:
     """Return whether a setting belongs to a plugin, in use or not: ``LITTLEBRO_<PLUGIN>_…``."""
     try:
-        known = hooks()
+        plugins = registry.installed("plugins")
     except ImproperlyConfigured:
         return False
-    owners = [*(plugin.name for plugin in known.loaded), *(failure.plugin for failure in known.failures)]
     return any(
-        name.startswith(f"LITTLEBRO_{owner.upper().replace('-', '_').replace('.', '_')}_") for owner in owners
+        name.startswith(f"LITTLEBRO_{plugin.name.upper().replace('-', '_').replace('.', '_')}_")
+        for plugin in plugins
     )
 
 
@@ -136,27 +137,32 @@ def check_journals(**_: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     for alias, config in _configs():
         folder = config.tracker_options.get("JOURNAL")
-        if isinstance(folder, str | Path):
-            kind = filesystem.kind(Path(folder))
-            if kind in filesystem.FLEETING:
-                message = f"LITTLEBRO[{alias!r}]: the journal {folder} lies on {kind}, gone with the machine."
-                found.append(
-                    checks.Warning(message, hint="Put it on a disk or a volume.", id="littlebro.W006")
-                )
-            database = settings.DATABASES.get(config.location or "default", {})
-            mode = str(database.get("OPTIONS", {}).get("transaction_mode")).upper()
-            if (
-                config.backend == "simple"
-                and database.get("ENGINE", "").endswith("sqlite3")
-                and mode not in {"IMMEDIATE", "EXCLUSIVE"}
-            ):
-                message = (
-                    f"LITTLEBRO[{alias!r}]: the background thread writes to SQLite beside your requests; "
-                    "transactions that begin deferred then fail at once."
-                )
-                hint = "Set DATABASES[…]['OPTIONS'] = {'transaction_mode': 'IMMEDIATE', 'timeout': 20}."
-                found.append(checks.Warning(message, hint=hint, id="littlebro.W007"))
+        if not isinstance(folder, str | Path):
+            continue
+        kind = filesystem.kind(Path(folder))
+        if kind in filesystem.FLEETING:
+            message = f"LITTLEBRO[{alias!r}]: the journal {folder} lies on {kind}, gone with the machine."
+            found.append(checks.Warning(message, hint="Put it on a disk or a volume.", id="littlebro.W006"))
+        for name in sorted(set(map(_deferred, (alias, *config.sinks))) - {""}):
+            message = (
+                f"LITTLEBRO[{alias!r}]: the background thread writes to the SQLite database {name!r} beside your "
+                "requests; transactions that begin deferred then fail at once."
+            )
+            hint = f"Set DATABASES[{name!r}]['OPTIONS'] = {{'transaction_mode': 'IMMEDIATE', 'timeout': 20}}."
+            found.append(checks.Warning(message, hint=hint, id="littlebro.W007"))
     return found
+
+
+def _deferred(alias: str) -> str:
+    """Return the database that an alias writes to, if that is SQLite and its transactions begin deferred, or ""."""
+    try:
+        name = str(getattr(backends[alias], "using", ""))  # as `simple` has it: one of Django's databases
+    except ImproperlyConfigured:  # told by check_aliases
+        return ""
+    database = settings.DATABASES.get(name, {})
+    mode = str(database.get("OPTIONS", {}).get("transaction_mode")).upper()
+    sqlite = database.get("ENGINE", "").endswith("sqlite3")
+    return name if sqlite and mode not in {"IMMEDIATE", "EXCLUSIVE"} else ""
 
 
 def _configs() -> list[tuple[str, conf.AliasConfig]]:

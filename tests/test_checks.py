@@ -9,10 +9,12 @@ from django.conf import settings as django_settings
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
-from django.test import override_settings
+from django.http import HttpResponse
+from django.test import RequestFactory, override_settings
 
 from littlebro import tracker
 from littlebro.delivery import filesystem
+from littlebro.middleware import TrackerMiddleware
 from littlebro.plugins import manager
 from tests.installing import Site, new_site
 
@@ -67,19 +69,37 @@ def test_e001_unknown_setting() -> None:
 
 WRONG: dict[str, list[Any]] = {
     "LITTLEBRO_IP": ["none", None, True, ["off"]],
-    "LITTLEBRO_TRUSTED_PROXIES": ["10.0.0.1", -1, [7]],
+    "LITTLEBRO_TRUSTED_PROXIES": ["10.0.0.1", -1, [7], [["10."]], None, False, {"10.": 1}, ["10.", ""], ["x"]],
     "LITTLEBRO_SENSITIVE_KEYS": ["password", None, [7], [""], ["--"]],
-    "LITTLEBRO_RESPECT": ["DNT", None, [b"DNT"]],
-    "LITTLEBRO_MIDDLEWARE_IGNORE": ["/static/", None],
+    "LITTLEBRO_RESPECT": [
+        "DNT", None, [b"DNT"], ["DNT", " Sec-GPC"], ["HTTP_DNT"], ["http-dnt"], ["Sec_GPC"], ["DNT\n"], [""],
+    ],
+    "LITTLEBRO_MIDDLEWARE_IGNORE": ["/static/", None, [""], ["/static/", "admin/"], [" /admin/"]],
     "LITTLEBRO_STRICT": ["yes", 1, 0],
-    "LITTLEBRO_ANONYMOUS_COOKIE": [True, "", "a b", "a;b"],
-    "LITTLEBRO_ANONYMOUS_COOKIE_AGE": [0, "1", None],
+    "LITTLEBRO_ANONYMOUS_COOKIE": [
+        True, "", "a b", "a;b", "path", "Version", "max-age", "Partitioned",
+        "sessionid", "csrftoken", "django_language",
+    ],
+    "LITTLEBRO_ANONYMOUS_COOKIE_AGE": [0, "1", None, 34_560_001, 10**12, 10**400],
+    "LITTLEBRO_CELERY_USER": ["False", 1, None],
+    "LITTLEBRO_FORGET_KEY": ["", 0],
+    "LITTLEBRO_ANALYSIS_MEMORY": ["plenty", "512", 512, None, "", "0MB", "1GB\n", "1PB", "9" * 30 + "TB"],
     "LITTLEBRO_PLUGINS": ["tests.plugin", None, [7]],
     "LITTLEBRO_PLUGINS_AUTOLOAD": ["all", None, [7]],
     **{
         f"LITTLEBRO_MAX_{name}": [0, -1, "1", 1.5, None, True]
         for name in ("EVENT_BYTES", "DEPTH", "KEYS", "KEY_LENGTH", "NAME_LENGTH")
     },
+}  # fmt: skip
+RIGHT: dict[str, list[Any]] = {
+    "LITTLEBRO_TRUSTED_PROXIES": [0, 2, (), ["10."], {"10.0.0.0/8", "::1"}],
+    "LITTLEBRO_RESPECT": [(), ["dnt"], {"X-Do-Not-Track", "HTTP2-Off"}],
+    "LITTLEBRO_MIDDLEWARE_IGNORE": [(), ["/"], {"/static/"}],
+    "LITTLEBRO_ANONYMOUS_COOKIE": [None, "visitor", "paths", "__Host-visitor", "SESSIONID"],
+    "LITTLEBRO_ANONYMOUS_COOKIE_AGE": [1, 34_560_000],
+    "LITTLEBRO_CELERY_USER": [True, False],
+    "LITTLEBRO_FORGET_KEY": [None, "k", b"k"],
+    "LITTLEBRO_ANALYSIS_MEMORY": ["1GB", "512 MB", "1.5GiB", "0.5gb", "50%"],
 }
 
 
@@ -89,9 +109,28 @@ WRONG: dict[str, list[Any]] = {
 def test_e002_wrong_value(name: str, value: Any) -> None:
     """E002: a setting whose value cannot be meant, by name."""
     with override_settings(LITTLEBRO={"default": MEMORY}, **{name: value}):
-        messages = [message for message in run() if message.id == "littlebro.E002"]
+        messages = [message.msg for message in run() if message.id == "littlebro.E002"]
     assert messages
-    assert all(name in message.msg for message in messages)
+    assert all(message.startswith(f"{name} must be ") for message in messages)
+    assert len(set(messages)) == len(messages)
+
+
+@pytest.mark.parametrize(
+    "name, value", [(name, value) for name, values in RIGHT.items() for value in values], ids=str
+)
+def test_right_values_are_left_alone(name: str, value: Any) -> None:
+    """What may be meant is no finding, and a page is shown under it."""
+    with override_settings(LITTLEBRO={"default": MEMORY}, **{name: value}):
+        assert run() == []
+        serve = TrackerMiddleware(lambda request: HttpResponse("shown"))
+        assert serve(RequestFactory().get("/", headers={"X-Forwarded-For": "192.0.2.9"})).content == b"shown"  # type: ignore[union-attr] # it is sync
+
+
+@pytest.mark.parametrize("setting", ["SESSION_COOKIE_NAME", "CSRF_COOKIE_NAME", "LANGUAGE_COOKIE_NAME"])
+def test_e002_a_cookie_of_djangos(setting: str) -> None:
+    """E002: the anonymous id would write over the session, or the session's key become the anonymous id."""
+    for name, expected in {"crumbs": ["littlebro.E002"], "visitor": []}.items():
+        assert ids(**{setting: "crumbs", "LITTLEBRO_ANONYMOUS_COOKIE": name}) == expected
 
 
 READ_WHILE_TRACKING = [
@@ -178,12 +217,14 @@ def test_a_wrong_list_of_plugins_does_not_hide_an_unknown_setting() -> None:
 
 
 def test_a_plugins_own_settings_are_its_own(site: Site) -> None:
-    """LITTLEBRO_<PLUGIN>_… is no unknown setting, be the plugin in use or broken."""
+    """LITTLEBRO_<PLUGIN>_… is no unknown setting, be the plugin in use, broken or switched off."""
     site.install_broken()
     found = ids(LITTLEBRO_GOOD_LEVEL=1, LITTLEBRO_IMPORT_ERROR_LEVEL=1)
     assert "littlebro.E001" not in found
     assert "littlebro.E001" in ids(LITTLEBRO_GOODS_LEVEL=1)
     assert "littlebro.E001" in ids(LITTLEBRO_BETTER_LEVEL=1)
+    for autoload in (False, ["raises"]):
+        assert ids(LITTLEBRO_PLUGINS_AUTOLOAD=autoload, LITTLEBRO_IMPORT_ERROR_LEVEL=1) == []
 
 
 def thread(folder: Path, **more: Any) -> dict[str, Any]:
@@ -226,6 +267,13 @@ def test_w007_sqlite_that_refuses_a_second_writer(
     assert ids(LITTLEBRO=thread(tmp_path / "journal", LOCATION="other")) == []
     assert ids(LITTLEBRO=thread(tmp_path / "journal", **MEMORY)) == []
     assert ids(LITTLEBRO={"default": {"TRACKER": "dummy"}}) == []
+    # What counts is what is written to, by whatever name it goes, be it a sink's.
+    path = "littlebro_backends.simple.Backend"
+    assert ids(LITTLEBRO=thread(tmp_path / "journal", BACKEND=path)) == expected
+    sink = thread(tmp_path / "journal", **MEMORY, SINKS=["b", "c"])
+    assert ids(LITTLEBRO={**sink, "b": {}, "c": {"COLLECTION": "c"}}) == expected
+    assert ids(LITTLEBRO={**sink, "b": {"LOCATION": "other"}, "c": MEMORY}) == []
+    assert ids(LITTLEBRO={"default": {**MEMORY, "SINKS": ["b"]}, "b": {}}) == []
 
 
 @pytest.mark.django_db(databases=["default", "other"], transaction=True)

@@ -12,6 +12,7 @@ from littlebro.conf.defaults import ALIAS_OPTIONS, GLOBAL_SETTINGS, JOURNAL_OPTI
 from littlebro.delivery import BaseTracker
 from littlebro.plugins.manager import hooks
 from littlebro.storage import backends
+from littlebro_trackers.dummy import Tracker as DummyTracker
 
 MEMORY = {"BACKEND": "memory", "LOCATION": "test_conf"}
 JOURNAL = {"JOURNAL": "/nowhere/littlebro"}
@@ -21,6 +22,10 @@ WRONG: dict[str, tuple[Any, str, tuple[str, ...]]] = {
     "not a dictionary": ([], "default", ("LITTLEBRO must be a dictionary", "CACHES", "list")),
     "unknown alias": ({"audit": MEMORY}, "audits", ("LITTLEBRO['audits']", "no such alias", "'audit'")),
     "odd alias": ({"a/b": MEMORY}, "a/b", ("LITTLEBRO['a/b']", "A-Z a-z 0-9")),
+    **{
+        f"alias {name!r}": ({"default": MEMORY, name: {}}, "default", (f"LITTLEBRO[{name!r}]", "must be text"))
+        for name in (("a",), 1, None, b"x")
+    },
     "alias not a dictionary": ({"default": "memory"}, "default", ("LITTLEBRO['default']", "dictionary", "str")),
     "unknown option": ({"default": {"TRAKER": "dummy"}}, "default", ("LITTLEBRO['default']", "'TRAKER'", "'TRACKER'")),
     "lower case": ({"default": {"backend": "memory"}}, "default", ("'backend'", "Did you mean 'BACKEND'?")),
@@ -55,6 +60,9 @@ WRONG: dict[str, tuple[Any, str, tuple[str, ...]]] = {
     "unknown sink": ({"default": {**MEMORY, "SINKS": ["b"]}}, "default", ("SINKS names 'b'",)),
     "sink not text": ({"default": {**MEMORY, "SINKS": [["b"]]}}, "default", ("SINKS names ['b']",)),
     "itself as sink": ({"default": {**MEMORY, "SINKS": ["default"]}}, "default", ("SINKS names the alias itself",)),
+    "a sink twice": (
+        {"default": {**MEMORY, "SINKS": ["b", "b"]}, "b": MEMORY}, "default", ("SINKS names 'b' more than once",),
+    ),
     "a sink that is wrong": (
         {"default": {**MEMORY, "SINKS": ["bad"]}, "bad": {"BACKEND": "memori"}}, "default",
         ("LITTLEBRO['bad']", "'memory'"),
@@ -188,6 +196,22 @@ def test_a_changed_setting_rebuilds_everything() -> None:
         assert event is not None
         assert event.collection == "littlebro"
         assert tracker.track_event != bound
+
+
+class Unclosing(DummyTracker):
+    def close(self, timeout: float | None = None) -> None:
+        raise OSError("no close")
+
+
+def test_a_tracker_that_cannot_close_keeps_nothing_from_changing(caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged; the other trackers, backends and plugins are rebuilt, and the setting is what it was."""
+    table = {"default": {**MEMORY, "TRACKER": f"{__name__}.Unclosing"}, "b": MEMORY}
+    with override_settings(LITTLEBRO={"default": MEMORY}):
+        with override_settings(LITTLEBRO=table):
+            before = (trackers["default"], backends["default"], hooks())
+        assert (trackers.all(), backends["default"] is before[1], hooks() is before[2]) == ([], False, False)
+        assert type(trackers["default"]) is DummyTracker
+    assert ["no close" in str(record.exc_info) for record in caplog.records] == [True]
 
 
 @pytest.mark.parametrize(

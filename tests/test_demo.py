@@ -37,6 +37,8 @@ ADDRESS = re.compile(r"^The shop +http://([\d.]+):(\d+)/$", re.MULTILINE)
     [
         (["--for", "0"], "must be a number above 0"),
         (["--for", "soon"], "invalid"),
+        (["--rate", "1e-320"], "must be a number from 0.01 up"),
+        (["--rate", "nan"], "must be a number from 0.01 up"),
         (["--port", "70000"], "must be from 0 to 65535"),
         (["--visitors", "33"], "must be from 1 to 32"),
     ],

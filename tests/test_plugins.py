@@ -67,6 +67,15 @@ FORMS = """
             raise TypeError("cannot be compared")
         __hash__ = None
 
+    class Alike(Plugin):
+        def __eq__(self, other):
+            return True
+        __hash__ = None
+
+    class Closed(Plugin):
+        def __dir__(self):
+            raise TypeError("cannot be looked at")
+
     plugin = Plugin()
 """
 
@@ -86,8 +95,12 @@ def test_a_plugin_is_a_module_an_object_or_a_class(site: Site, settings: Setting
 @pytest.mark.parametrize(
     "source, reason",
     [
-        ("made = 1", "acme.made is 1; a plugin is a module, an object or a class"),
-        ("made = None", "acme.made is None; a plugin is"),
+        ("made = 1", "acme.made is of the type int; a plugin is a module, an object or a class"),
+        ("made = None", "acme.made is of the type NoneType; a plugin is"),
+        (
+            "class Text(str):\n    def __repr__(self): raise RuntimeError\nmade = Text('x')",
+            "acme.made is of the type Text; a plugin is",
+        ),
         ("def made(): ...", "it implements no hook"),
         (
             "class made:\n    def __init__(self, settings): ...",
@@ -212,11 +225,73 @@ def test_a_plugin_for_a_newer_interface_is_refused_as_an_object_too(site: Site, 
 
 
 def test_an_object_that_misbehaves_is_refused(site: Site, settings: Settings) -> None:
-    """Whatever pluggy stumbles over becomes the reason."""
+    """Whatever is stumbled over in looking at it becomes the reason."""
     site.module("acme", FORMS)
-    settings.LITTLEBRO_PLUGINS = ["acme.plugin", "acme.Odd"]
+    settings.LITTLEBRO_PLUGINS = ["acme.Closed", "acme.plugin"]
     assert [plugin.name for plugin in hooks().loaded] == ["acme.plugin"]
-    assert reasons(hooks())["acme.Odd"] == "TypeError: cannot be compared"
+    assert reasons(hooks())["acme.Closed"] == "TypeError: cannot be looked at"
+
+
+@pytest.mark.parametrize("path", ["acme.Odd", "acme.Alike"])
+def test_a_plugin_is_compared_with_no_other(site: Site, settings: Settings, path: str) -> None:
+    """What one says of its likeness to others costs neither it nor them anything, in whatever order they come."""
+    site.module("acme", FORMS)
+    site.module("other", ENRICHER)
+    for listed in ([path, "other", "acme.plugin"], ["other", path, "acme.plugin"]):
+        settings.LITTLEBRO_PLUGINS = listed
+        assert hooks().failures == ()
+        assert [plugin.name for plugin in hooks().loaded] == listed
+
+
+STRANGE = """
+    class Panic(BaseException):
+        pass
+
+    class Mute(Exception):
+        def __str__(self):
+            return self.missing
+
+    def fail():
+        raise {error}
+
+    class Plugin:
+        def __init__(self):
+            fail()
+
+    class Closed:
+        def __dir__(self):
+            fail()
+"""
+
+
+@pytest.mark.parametrize(
+    "error, reason",
+    [("Panic('overflow')", "Panic: overflow"), ("Mute", "Mute"), ("SystemExit(3)", "SystemExit: 3")],
+)
+def test_whatever_a_plugin_raises_it_is_refused_alone(
+    site: Site, settings: Settings, error: str, reason: str
+) -> None:
+    """A panic of a library in Rust, an exception that cannot say what it is, an exit: in import, making, looking at."""
+    site.module("strange", STRANGE.format(error=error))
+    site.module("acme", "import strange\nstrange.fail()")
+    site.module("other", ENRICHER)
+    settings.LITTLEBRO_PLUGINS = ["acme", "strange.Plugin", "strange.Closed", "other"]
+    assert [plugin.name for plugin in hooks().loaded] == ["other"]
+    assert reasons(hooks()) == {
+        "acme": f"acme cannot be imported: {reason}",
+        "strange.Plugin": f"strange.Plugin is a class, and Plugin() fails: {reason}",
+        "strange.Closed": reason,
+    }
+
+
+def test_ctrl_c_while_a_plugin_is_imported_passes(site: Site, settings: Settings) -> None:
+    """It is the user's wish, and no plugin's fault; the next call loads the plugins."""
+    site.module("acme", "raise KeyboardInterrupt")
+    settings.LITTLEBRO_PLUGINS = ["acme"]
+    with pytest.raises(KeyboardInterrupt):
+        hooks()
+    settings.LITTLEBRO_PLUGINS = []
+    assert hooks().failures == ()
 
 
 def test_what_only_starts_like_a_hook_is_left_alone(site: Site, settings: Settings) -> None:

@@ -177,8 +177,12 @@ def test_a_package_without_its_own_module_is_offered_no_extra(site: Site) -> Non
 
 @pytest.mark.parametrize(
     "source",
-    ["raise RuntimeError('no')", "raise SystemExit(3)", "assert False", "import sys; sys.exit()", "def"],
-)
+    [
+        "raise RuntimeError('no')", "raise SystemExit(3)", "assert False", "import sys; sys.exit()", "def",
+        "class Panic(BaseException): ...\nraise Panic",
+        "class Mute(Exception):\n    def __str__(self): return self.missing\nraise Mute",
+    ],
+)  # fmt: skip
 def test_a_part_that_fails_to_import_hides_no_other(site: Site, source: str) -> None:
     """Whatever an import raises becomes a configuration error, and a line in the list of parts."""
     site.install("acme-store", {"littlebro.backends": {"acme": "acme_store:Backend"}}, {"acme_store": source})

@@ -1,13 +1,12 @@
 """The one reader of Django's settings: options in, checked values out.
 
-Knows names, defaults and shapes of options (`littlebro.conf.defaults`); knows nothing of what they are used
-for. Every complaint is an `ImproperlyConfigured` that starts with the setting at fault.
+Knows names and defaults of options (`littlebro.conf.defaults`) and their shapes (`littlebro.conf.shapes`); knows
+nothing of what they are used for. Every complaint is an `ImproperlyConfigured` that starts with the setting at fault.
 """
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -16,6 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 from littlebro.conf.defaults import ALIAS_OPTIONS, GLOBAL_SETTINGS
+from littlebro.conf.shapes import SHAPES
 
 __all__ = [
     "AliasConfig",
@@ -31,9 +31,6 @@ __all__ = [
 
 _values: Final[dict[str, Any]] = {}
 _ALIAS = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_WHOLE: Final = {"LITTLEBRO_ANONYMOUS_COOKIE_AGE", "LITTLEBRO_ANALYSIS_TAIL_EVENTS"}
-_COOKIE_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
-_LONGEST: Final = 86_400
 _MOST_DAYS: Final = 365_000  # so that "now" less that many is still a date
 COLLECTION: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -63,7 +60,7 @@ def is_ours(name: str) -> bool:
 
 
 def setting(name: str) -> Any:
-    """Return the global setting `name`, or its default where the project does not set it; a list as a tuple.
+    """Return the global setting `name`, or its default where the project does not set it; a list or a set as a tuple.
 
     Raises `ImproperlyConfigured` for a value of the wrong shape.
     """
@@ -72,60 +69,13 @@ def setting(name: str) -> Any:
     except KeyError:
         # Django looks a missing setting up anew each time, at 2 µs; a request asks for five of them.
         value = getattr(settings, name, GLOBAL_SETTINGS[name].default)
-        if name in _SHAPES:
-            fits, shape = _SHAPES[name]
+        if name in SHAPES:
+            fits, words = SHAPES[name]
             if not fits(value):
-                raise ImproperlyConfigured(f"{name} must be {shape}, not {value!r:.80}.") from None
-            value = tuple(value) if isinstance(value, list) else value
+                raise ImproperlyConfigured(f"{name} must be {words}, not {value!r:.80}.") from None
+            value = tuple(value) if isinstance(value, list | set | frozenset) else value
         _values[name] = value
         return value
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _are_texts(value: object) -> bool:
-    """Return whether it is a list of text; a bare text would be read letter by letter."""
-    return isinstance(value, list | tuple) and all(isinstance(entry, str) for entry in value)
-
-
-def _are_keys(value: object) -> bool:
-    return isinstance(value, list | tuple | set | frozenset) and all(
-        isinstance(entry, str) and any(map(str.isalnum, entry)) for entry in value
-    )
-
-
-def _is_duration(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= _LONGEST
-
-
-# What a global setting must be, in code and in words; one that is not named here has a reader of its own.
-_SHAPES: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
-    **{
-        name: (_is_whole, f"a whole number above zero, for instance {option.default}")
-        for name, option in GLOBAL_SETTINGS.items()
-        if name.startswith("LITTLEBRO_MAX_") or name in _WHOLE
-    },
-    "LITTLEBRO_SENSITIVE_KEYS": (_are_keys, "a list of text"),
-    "LITTLEBRO_IP": (lambda value: value in ("off", "truncated", "full"), "'off', 'truncated' or 'full'"),
-    "LITTLEBRO_RESPECT": (_are_texts, "a list of text"),
-    "LITTLEBRO_MIDDLEWARE_IGNORE": (_are_texts, "a list of text"),
-    "LITTLEBRO_ANONYMOUS_COOKIE": (
-        lambda value: value is None or (isinstance(value, str) and bool(_COOKIE_NAME.fullmatch(value))),
-        "a cookie's name (RFC 6265) or None",
-    ),
-    "LITTLEBRO_LAKE": (
-        lambda value: value is None or (isinstance(value, str | Path) and bool(str(value))),
-        "the path of a folder, or None",
-    ),
-    "LITTLEBRO_ANALYSIS_SECONDS": (_is_duration, f"a number of seconds above zero, at most {_LONGEST:,}"),
-    "LITTLEBRO_ANALYSIS_THREADS": (
-        lambda value: value is None or _is_whole(value),
-        "a whole number above zero, or None",
-    ),
-    "LITTLEBRO_STRICT": (lambda value: value is None or isinstance(value, bool), "True, False or None"),
-}
 
 
 def _forget_value(*, setting: str, **_: Any) -> None:
@@ -159,6 +109,10 @@ def aliases() -> list[str]:
     if not isinstance(table, Mapping):
         message = f"LITTLEBRO must be a dictionary of aliases, as CACHES is, not {type(table).__name__}."
         raise ImproperlyConfigured(message)
+    for name in table:
+        if not isinstance(name, str):
+            message = f"LITTLEBRO[{name!r}]: the name of an alias must be text, not {type(name).__name__}."
+            raise ImproperlyConfigured(message)
     return [*table, *(name for name in ("default",) if name not in table)]
 
 
@@ -228,13 +182,9 @@ def _wrong_shape(values: Mapping[str, Any], alias: str, known_aliases: list[str]
     for name in ("OPTIONS", "TRACKER_OPTIONS"):
         if not isinstance(values[name], Mapping):
             return f"{name} must be a dictionary, not {type(values[name]).__name__}."
-    if isinstance(values["SINKS"], str) or not isinstance(values["SINKS"], list | tuple):
-        return "SINKS must be a list of aliases."
-    for sink in values["SINKS"]:
-        if sink not in known_aliases:
-            return f"SINKS names {sink!r}, which is no alias.{nearest(sink, known_aliases)}"
-        if sink == alias:
-            return "SINKS names the alias itself; its own backend gets each batch already."
+    problem = _wrong_sinks(values["SINKS"], alias, known_aliases)
+    if problem:
+        return problem
     if not isinstance(values["COLLECTION"], str) or not COLLECTION.fullmatch(values["COLLECTION"]):
         return "COLLECTION must be 1-64 of A-Z a-z 0-9 _ -."
     if not isinstance(values["ON_COMMIT"], bool | str):
@@ -246,4 +196,18 @@ def _wrong_shape(values: Mapping[str, Any], alias: str, known_aliases: list[str]
         isinstance(days, bool) or not isinstance(days, int | float) or not 0 < days <= _MOST_DAYS
     ):
         return f"RETENTION_DAYS must be a number of days above zero, at most {_MOST_DAYS:,}, or None."
+    return None
+
+
+def _wrong_sinks(sinks: object, alias: str, known_aliases: list[str]) -> str | None:
+    """Return what is wrong with the sinks of an alias, or None."""
+    if not isinstance(sinks, list | tuple):
+        return "SINKS must be a list of aliases."
+    for sink in sinks:
+        if sink not in known_aliases:
+            return f"SINKS names {sink!r}, which is no alias.{nearest(sink, known_aliases)}"
+        if sink == alias:
+            return "SINKS names the alias itself; its own backend gets each batch already."
+        if sinks.count(sink) > 1:
+            return f"SINKS names {sink!r} more than once; it would get each batch as often."
     return None

@@ -113,15 +113,19 @@ GLOBAL_SETTINGS: Final = _table(
     Option(
         "LITTLEBRO_RESPECT",
         ("DNT", "Sec-GPC"),
-        "Request headers that, set to 1, drop the event; () for none.",
+        "Request headers, by name, that drop the event where they are 1; () for none.",
     ),
     Option(
         "LITTLEBRO_ANONYMOUS_COOKIE",
         None,
         "Name of a first-party cookie with an anonymous id; None sets none.",
     ),
-    Option("LITTLEBRO_ANONYMOUS_COOKIE_AGE", 31_536_000, "Age of that cookie in seconds."),
-    Option("LITTLEBRO_MIDDLEWARE_IGNORE", (), "Path prefixes that the middleware does not record."),
+    Option("LITTLEBRO_ANONYMOUS_COOKIE_AGE", 31_536_000, "Age of that cookie in seconds, at most 400 days."),
+    Option(
+        "LITTLEBRO_MIDDLEWARE_IGNORE",
+        (),
+        "Beginnings of paths that the middleware does not record, each with its slash.",
+    ),
     Option("LITTLEBRO_MAX_EVENT_BYTES", 32 * 1024, "Size of one encoded event."),
     Option("LITTLEBRO_MAX_DEPTH", 20, "Levels of nesting in params."),
     Option("LITTLEBRO_MAX_KEYS", 1000, "Keys of one event's params, nested ones included."),
@@ -140,7 +144,11 @@ GLOBAL_SETTINGS: Final = _table(
         None,
         "Folder of the columnar copy that reports read, on a local disk; None reads the store each time.",
     ),
-    Option("LITTLEBRO_ANALYSIS_MEMORY", "512MB", "Memory that reports of one process may use together."),
+    Option(
+        "LITTLEBRO_ANALYSIS_MEMORY",
+        "512MB",
+        "Memory that reports of one process may use together, as a size, or a share of the machine's such as '50%'.",
+    ),
     Option("LITTLEBRO_ANALYSIS_SECONDS", 30.0, "Seconds that one report may take."),
     Option(
         "LITTLEBRO_ANALYSIS_THREADS",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.loader import render_to_string
+from django.utils.safestring import mark_safe
 
 from littlebro.analysis.question import Person
 from littlebro.dashboard import keeping
@@ -90,8 +92,9 @@ class Dashboard(Views):
         if not request.user.has_perm(panel.permission):
             raise PermissionDenied
         page = Page(panel.slug, panel.title, lambda _: [])
-        context: dict[str, Any] = dict(panel.get_context(request))
         question = Question(request.GET.__class__(mutable=True))
-        return self.answer(
-            request, _ADDED, page, access, question, **{**context, "panel": panel, "bare": True}
-        )
+        request.current_app = self.site.name
+        # By itself: the plugin's names are its own, and the page has names of other meanings.
+        html = render_to_string(panel.template, dict(panel.get_context(request)), request)
+        shown = mark_safe(html)  # noqa: S308 - a template's, escaped
+        return self.answer(request, _ADDED, page, access, question, html=shown, bare=True)

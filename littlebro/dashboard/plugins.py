@@ -12,7 +12,9 @@ from typing import Any, Final
 
 import msgspec
 
+from littlebro.exceptions import PluginError
 from littlebro.plugins import Panel
+from littlebro.plugins.discovery import describe, refusing
 from littlebro.plugins.manager import HookImpl, Hooks, hooks
 
 __all__ = ["Added", "added"]
@@ -55,11 +57,12 @@ def _collect(found: Hooks) -> Added:
 
 def _asked(impl: HookImpl, problems: list[str]) -> list[Panel]:
     try:
-        given: Any = impl.function()
-        panels = [] if given is None else list(given)
-    except Exception as error:  # noqa: BLE001 - a plugin's, which must not keep the others from being shown
+        with refusing(lambda error: f"The plugin {impl.plugin_name!r} gives no panels: {describe(error)}"):
+            given: Any = impl.function()
+            panels = [] if given is None else list(given)
+    except PluginError as error:
         _log.exception("The panels of the plugin %s failed", impl.plugin_name)
-        problems.append(f"The plugin {impl.plugin_name!r} gives no panels: {type(error).__name__}: {error}")
+        problems.append(str(error))
         return []
     if all(isinstance(panel, Panel) for panel in panels):
         return panels

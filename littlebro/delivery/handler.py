@@ -4,6 +4,7 @@ Process-wide, as `CACHES` is meant: one dict, one lock. Trackers are built at fi
 `setting_changed` closes and rebuilds them. Fork-safe, since journals and backends are.
 """
 
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from littlebro.plugins import manager, registry
 from littlebro.storage.handler import backends
 
 __all__ = ["TrackerHandler", "tracker", "trackers"]
+
+_log = logging.getLogger(__name__)
 
 
 class TrackerHandler:
@@ -60,7 +63,11 @@ class TrackerHandler:
             default.__dict__.clear()
         # Not under the lock: a tracker may wait for a thread of its own, and that one ask for a tracker.
         for found in built.values():
-            found.close()
+            try:
+                found.close()
+            except Exception:  # noqa: BLE001 - logged
+                # One that cannot close must not keep the others open, nor the settings from changing.
+                _log.exception("%r could not be closed", found)
         backends.reset()
         manager.reset()
 

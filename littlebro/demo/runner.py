@@ -123,7 +123,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--visitors", type=_crowd, default=6, metavar="N", help="in the shop at once, up to 32 (%(default)s)")
     add(
         "--rate",
-        type=_positive,
+        type=_rate,
         default=5.0,
         metavar="N",
         help="requests a second, of all together (%(default)g)",
@@ -135,7 +135,14 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
 def _positive(text: str) -> float:
     number = float(text)
     if not 0 < number < 1e6:
-        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text}")
+        raise argparse.ArgumentTypeError(f"must be a number above 0 and below 1,000,000, not {text}")
+    return number
+
+
+def _rate(text: str) -> float:
+    number = float(text)
+    if not 0.01 <= number < 1e6:
+        raise argparse.ArgumentTypeError(f"must be a number from 0.01 up, below 1,000,000, not {text}")
     return number
 
 

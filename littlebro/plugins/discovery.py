@@ -10,9 +10,12 @@ import difflib
 import importlib
 import importlib.metadata
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import Distribution, EntryPoint
 from typing import Any, Final, Literal, NamedTuple
+
+from littlebro.exceptions import PluginError
 
 __all__ = [
     "Kind",
@@ -25,6 +28,7 @@ __all__ = [
     "lacking",
     "load_path",
     "package_of",
+    "refusing",
     "suggest",
     "target",
 ]
@@ -166,12 +170,30 @@ def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "_", name).lower()
 
 
+@contextmanager
+def refusing(say: Callable[[BaseException], str]) -> Iterator[None]:
+    """Turn whatever a stranger's code raises into the `PluginError` that `say` words; only Ctrl-C passes.
+
+    A script exits, a library in Rust panics with a `BaseException` of its own.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise PluginError(say(error)) from error
+
+
 def describe(error: BaseException, point: EntryPoint | None = None) -> str:
     """Return in one line why something could not be imported, with the extra to install where that is why.
 
     `point` is the entry point that was being loaded, or one of the same package.
     """
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    try:
+        said = str(error)
+    except Exception:  # noqa: BLE001 - a stranger's exception, whose __str__ may fail as well
+        said = ""
+    text = f"{type(error).__name__}: {said}" if said else type(error).__name__
     extra = lacking(error, point)
     if extra:
         text = f'it needs {getattr(error, "name", "")!r}, which is not installed: pip install "{extra}"'

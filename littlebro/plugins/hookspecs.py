@@ -56,7 +56,8 @@ class Panel(msgspec.Struct, frozen=True):
 
     `slug` is its place in the URL (lower-case letters, digits, hyphens), `title` its heading. `permission` is what
     a user must have to see it, as ``"app_label.codename"``. `template` is the name of a Django template, rendered
-    with what `get_context(request)` returns: a mapping of names to values.
+    with what `get_context(request)` returns, a mapping of names to values, and what the context processors add. It has
+    no other variables, so that any name will do.
     """
 
     slug: str

@@ -27,6 +27,7 @@ from littlebro.plugins.discovery import (
     home_of,
     load_path,
     package_of,
+    refusing,
     suggest,
     target,
 )
@@ -145,29 +146,32 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 def _load() -> Hooks:
-    manager = pluggy.PluginManager(hookspecs.PROJECT)
-    manager.add_hookspecs(hookspecs)
-    origins: dict[int, str] = {}
-    remarks: dict[str, tuple[str, ...]] = {}
-    accepted: list[_Candidate] = []
+    table: dict[str, list[HookImpl]] = {name: [] for name in SPECS}
+    loaded: list[Loaded] = []
     failures: list[Failure] = []
+    seen: set[int] = set()
     for candidate in _candidates():
+        name, path, point, (package, version) = candidate[:4]
         try:
-            plugin = _plugin(candidate, origins)
-            if plugin is not None:
-                remarks[candidate.name] = _register(manager, candidate.name, plugin)
-                accepted.append(candidate)
-        except PluginError as error:
-            failures.append(
-                Failure(
-                    candidate.name,
-                    candidate.package.name,
-                    str(error),
-                    candidate.package.version,
-                    candidate.target,
-                )
-            )
-    return _lay_out(manager, accepted, remarks, failures)
+            plugin = _plugin(candidate, seen)
+            if plugin is None:
+                continue
+            remarks = check_plugin(plugin)
+            found = _implementations(name, plugin)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - looking at a plugin runs code of its own
+            reason = str(error) if isinstance(error, PluginError) else describe(error, point)
+            failures.append(Failure(name, package, reason, version, path))
+            continue
+        for hook, implementations in found.items():
+            table[hook] += implementations
+        loaded.append(Loaded(name, path, package, version, tuple(found), remarks))
+    return Hooks(
+        **{hook.removeprefix(hookspecs.PREFIX): tuple(found) for hook, found in table.items()},
+        loaded=tuple(loaded),
+        failures=tuple(failures),
+    )
 
 
 def _candidates() -> Iterator[_Candidate]:
@@ -240,75 +244,43 @@ def _autoload() -> bool | list[str]:
     return list(value)
 
 
-def _plugin(candidate: _Candidate, origins: dict[int, str]) -> object | None:
+def _plugin(candidate: _Candidate, seen: set[int]) -> object | None:
     """Import a plugin, and make an object of a class; None if it is in use already under another name."""
     if candidate.problem:
         raise PluginError(candidate.problem)
-    point = candidate.point
-    try:
-        found: object = point.load() if point is not None else load_path(candidate.target)
-    except (Exception, SystemExit) as error:
-        reason = describe(error, point or home_of(candidate.target))
-        message = f"{candidate.target} cannot be imported: {reason}{candidate.hint}"
-        raise PluginError(message) from error
-    if id(found) in origins:
+    path, point = candidate.target, candidate.point
+
+    def say(error: BaseException) -> str:
+        return f"{path} cannot be imported: {describe(error, point or home_of(path))}{candidate.hint}"
+
+    with refusing(say):
+        found: object = point.load() if point is not None else load_path(path)
+    if id(found) in seen:
         return None
     if found is None or isinstance(found, str | int | float | bytes | list | tuple | dict | set):
-        message = f"{candidate.target} is {found!r}; a plugin is a module, an object or a class"
+        message = f"{path} is of the type {type(found).__name__}; a plugin is a module, an object or a class"
         raise PluginError(message)
-    origins[id(found)] = candidate.name
+    seen.add(id(found))
     if not isinstance(found, type):
         return found
-    try:
+    with refusing(lambda error: f"{path} is a class, and {found.__name__}() fails: {describe(error, point)}"):
         made: object = found()
-    except (Exception, SystemExit) as error:
-        message = f"{candidate.target} is a class, and {found.__name__}() fails: {describe(error, point)}"
-        raise PluginError(message) from error
     return made
 
 
-def _register(manager: pluggy.PluginManager, name: str, plugin: object) -> tuple[str, ...]:
-    """Check a plugin and hand it to pluggy; return remarks on it. It is registered whole or not at all."""
-    try:
-        remarks = check_plugin(plugin)
-        manager.register(plugin, name=name)
-    except PluginError:
-        raise
-    except Exception as error:
-        if manager.has_plugin(name):
-            manager.unregister(name=name)
-        raise PluginError(describe(error)) from error
-    return remarks
+def _implementations(name: str, plugin: object) -> dict[str, list[HookImpl]]:
+    """Return what a plugin that was checked implements, by hook.
 
-
-def _lay_out(
-    manager: pluggy.PluginManager,
-    accepted: Sequence[_Candidate],
-    remarks: dict[str, tuple[str, ...]],
-    failures: Sequence[Failure],
-) -> Hooks:
-    """Return the implementations by hook. pluggy's own order (last registered first, tryfirst) plays no part."""
-    order = {candidate.name: place for place, candidate in enumerate(accepted)}
-    table: dict[str, tuple[HookImpl, ...]] = {}
-    implements: dict[str, list[str]] = {candidate.name: [] for candidate in accepted}
-    for name, spec in SPECS.items():
-        caller: pluggy.HookCaller = getattr(manager.hook, name)
-        found = sorted(caller.get_hookimpls(), key=lambda impl: order[impl.plugin_name])
-        table[name] = tuple(HookImpl(impl.plugin_name, adapt(spec, impl.function)) for impl in found)
-        for plugin_name in dict.fromkeys(impl.plugin_name for impl in found):
-            implements[plugin_name].append(name)
-    return Hooks(
-        **{name.removeprefix(hookspecs.PREFIX): found for name, found in table.items()},
-        loaded=tuple(
-            Loaded(
-                c.name,
-                c.target,
-                c.package.name,
-                c.package.version,
-                tuple(implements[c.name]),
-                remarks[c.name],
-            )
-            for c in accepted
-        ),
-        failures=tuple(failures),
-    )
+    pluggy finds it, and is given each plugin alone: it would compare one with the others by their own ``__eq__``, and
+    its order of calling (last registered first, tryfirst) plays no part.
+    """
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    manager.register(plugin, name=name)
+    found: dict[str, list[HookImpl]] = {}
+    for hook, spec in SPECS.items():
+        caller: pluggy.HookCaller = getattr(manager.hook, hook)
+        implementations = [HookImpl(name, adapt(spec, impl.function)) for impl in caller.get_hookimpls()]
+        if implementations:
+            found[hook] = implementations
+    return found

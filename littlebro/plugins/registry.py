@@ -18,7 +18,7 @@ from stevedore.exception import NoMatches
 
 from littlebro.exceptions import PluginError
 from littlebro.plugins import discovery, manager
-from littlebro.plugins.discovery import Kind, describe, entry_points, package_of, suggest
+from littlebro.plugins.discovery import Kind, describe, entry_points, package_of, refusing, suggest
 from littlebro.plugins.validation import check_api
 
 __all__ = ["Part", "find", "installed"]
@@ -95,11 +95,8 @@ class _Finder(DriverManager[Any]):
         return mine
 
     def _load_one_plugin(self, ep: EntryPoint, *args: Any, **kwargs: Any) -> Any:
-        try:
+        with refusing(lambda error: f"of {package_of(ep)} cannot be imported: {describe(error, ep)}."):
             return super()._load_one_plugin(ep, *args, **kwargs)
-        except (Exception, SystemExit) as error:
-            message = f"of {package_of(ep)} cannot be imported: {describe(error, ep)}."
-            raise PluginError(message) from error
 
     @property
     def found(self) -> object:
@@ -138,12 +135,13 @@ def _by_path(kind: Kind, path: str) -> object:
         listing = ", ".join(f"{point.name} ({package_of(point)})" for point in points) or "none"
         message = f"is not installed.{near} Installed {kind}: {listing}. A dotted path works as well."
         raise PluginError(message)
-    try:
-        return discovery.load_path(path)
-    except (Exception, SystemExit) as error:
+
+    def say(error: BaseException) -> str:
         near = suggest(path, [point.name for point in entry_points(kind)])
-        message = f"cannot be imported: {describe(error, discovery.home_of(path))}.{near}"
-        raise PluginError(message) from error
+        return f"cannot be imported: {describe(error, discovery.home_of(path))}.{near}"
+
+    with refusing(say):
+        return discovery.load_path(path)
 
 
 def _check_class(kind: str, found: object) -> None:

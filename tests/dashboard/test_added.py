@@ -41,6 +41,36 @@ class Odd:
         return ["weather"]
 
 
+class Exit:
+    @hookimpl
+    def littlebro_dashboard_panels(self) -> list[Panel]:
+        raise SystemExit(2)
+
+
+# Names that our own page has, with other meanings.
+NAMES = (
+    "page",
+    "request",
+    "access",
+    "question",
+    "template",
+    "slots",
+    "views",
+    "nav",
+    "notes",
+    "links",
+    "html",
+    "panel",
+)
+
+
+class Ordinary:
+    @hookimpl
+    def littlebro_dashboard_panels(self) -> list[Panel]:
+        values: dict[Any, Any] = {**dict.fromkeys(NAMES, 3), "degrees": 7, 1: 2}
+        return [Panel("ordinary", "Ordinary", "auth.view_group", "weather.html", lambda request: values)]
+
+
 class Silent:
     @hookimpl
     def littlebro_dashboard_panels(self) -> None:
@@ -74,14 +104,31 @@ def test_a_plugins_page_stands_beside_ours(client: Client, settings: Any, weathe
     assert client.get(f"{BOARD}more/weather/").status_code == 403
 
 
+def test_a_plugins_page_has_names_of_its_own(
+    admin_client: Client, settings: Any, weather_template: None, tmp_path: Any
+) -> None:
+    """Whatever a plugin calls its values, they are what its template shows, and change nothing around it."""
+    shown = " ".join(f"{name}={{{{ {name} }}}}" for name in NAMES)
+    (tmp_path / "weather.html").write_text(
+        f"It is {{{{ degrees }}}}, {shown}; {{{{ user }}}}{{{{ builder }}}}."
+    )
+    use(settings, "Ordinary")
+    page = admin_client.get(f"{BOARD}more/ordinary/").content.decode()
+    assert f"It is 7, {' '.join(f'{name}=3' for name in NAMES)}; admin." in page
+    assert 'aria-current="page"' in page
+
+
 def test_a_plugin_that_fails_takes_nothing_along(admin_client: Client, settings: Any) -> None:
     """The first of two wins; what is wrong is told, for the checks to say."""
-    use(settings, "Broken", "Odd", "Weather", "Rival")
+    use(settings, "Broken", "Odd", "Exit", "Weather", "Rival")
     found = added()
     assert found.panels == {"weather": WEATHER}
-    assert [("no weather today" in text, "no list" in text, "which is" in text) for text in found.problems] == [
-        (True, False, False), (False, True, False), (False, False, True),
-    ]  # fmt: skip
+    for text, problem in zip(
+        ("RuntimeError: no weather today", "no list", "no panels: SystemExit: 2", "which is"),
+        found.problems,
+        strict=True,
+    ):
+        assert text in problem
     assert admin_client.get(BOARD).status_code == 200
     assert added() is found
 
