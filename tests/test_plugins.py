@@ -284,11 +284,23 @@ def test_whatever_a_plugin_raises_it_is_refused_alone(
     }
 
 
-def test_ctrl_c_while_a_plugin_is_imported_passes(site: Site, settings: Settings) -> None:
-    """It is the user's wish, and no plugin's fault; the next call loads the plugins."""
-    site.module("acme", "raise KeyboardInterrupt")
+@pytest.mark.parametrize(
+    "home, stop",
+    [
+        ("builtins", "KeyboardInterrupt"),
+        ("asyncio", "CancelledError"),
+        ("gevent", "Timeout"),
+        ("gevent", "GreenletExit"),
+    ],
+)
+def test_a_stop_while_a_plugin_is_imported_passes(
+    site: Site, settings: Settings, home: str, stop: str
+) -> None:
+    """Ctrl-C, a cancelled task, a greenlet out of time are no plugin's fault; the next call loads the plugins."""
+    kind = getattr(pytest.importorskip(home), stop)
+    site.module("acme", f"import {home}\nraise {home}.{stop}")
     settings.LITTLEBRO_PLUGINS = ["acme"]
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(kind):
         hooks()
     settings.LITTLEBRO_PLUGINS = []
     assert hooks().failures == ()

@@ -10,6 +10,7 @@ import difflib
 import importlib
 import importlib.metadata
 import re
+from asyncio import CancelledError
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import Distribution, EntryPoint
@@ -172,15 +173,20 @@ def _normal(name: str) -> str:
 
 @contextmanager
 def refusing(say: Callable[[BaseException], str]) -> Iterator[None]:
-    """Turn whatever a stranger's code raises into the `PluginError` that `say` words; only Ctrl-C passes.
+    """Turn whatever a stranger's code raises into the `PluginError` that `say` words.
 
-    A script exits, a library in Rust panics with a `BaseException` of its own.
+    A script exits, a library in Rust panics with a `BaseException` of its own. What was done to it passes: Ctrl-C, the
+    end of a task or of a greenlet. It can be tried again.
     """
     try:
         yield
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
+        home = type(error).__module__.partition(".")[0]
+        if isinstance(error, KeyboardInterrupt | GeneratorExit | CancelledError) or home in {
+            "gevent",
+            "greenlet",
+        }:
+            raise
         raise PluginError(say(error)) from error
 
 

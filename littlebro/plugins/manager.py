@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import EntryPoint
 from typing import Any, Final, NamedTuple
 
@@ -153,16 +154,14 @@ def _load() -> Hooks:
     for candidate in _candidates():
         name, path, point, (package, version) = candidate[:4]
         try:
-            plugin = _plugin(candidate, seen)
-            if plugin is None:
-                continue
-            remarks = check_plugin(plugin)
-            found = _implementations(name, plugin)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # noqa: BLE001 - looking at a plugin runs code of its own
-            reason = str(error) if isinstance(error, PluginError) else describe(error, point)
-            failures.append(Failure(name, package, reason, version, path))
+            with refusing(partial(_reason, point=point)):  # looking at a plugin runs code of its own
+                plugin = _plugin(candidate, seen)
+                if plugin is None:
+                    continue
+                remarks = check_plugin(plugin)
+                found = _implementations(name, plugin)
+        except PluginError as error:
+            failures.append(Failure(name, package, str(error), version, path))
             continue
         for hook, implementations in found.items():
             table[hook] += implementations
@@ -172,6 +171,10 @@ def _load() -> Hooks:
         loaded=tuple(loaded),
         failures=tuple(failures),
     )
+
+
+def _reason(error: BaseException, point: EntryPoint | None) -> str:
+    return str(error) if isinstance(error, PluginError) else describe(error, point)
 
 
 def _candidates() -> Iterator[_Candidate]:
