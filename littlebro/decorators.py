@@ -14,20 +14,22 @@ import sys
 import warnings
 from collections.abc import Mapping
 from time import perf_counter
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, Never, TypeVar
 
 from asgiref.sync import iscoroutinefunction
-from django.http import HttpRequest
 
 from littlebro.conf import strict
 from littlebro.delivery import losses
 from littlebro.delivery.guard import must_raise
 from littlebro.delivery.handler import trackers
 from littlebro.exceptions import InvalidEvent
-from littlebro.privacy import page_params
+from littlebro.privacy import as_request, page_params, read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from django.http import HttpRequest
 
     from littlebro.delivery.base import BaseTracker
 
@@ -129,7 +131,7 @@ class TrackedBy:
                 except BaseException as error:
                     run.record(None, error)
                     raise
-                if inspect.iscoroutine(result):
+                if type(result) is CoroutineType:  # isinstance() would load a lazy result
                     # `View.dispatch` of an async view is a plain function that returns a coroutine.
                     return run.follow(lambda: result)
                 run.record(result, None)
@@ -167,17 +169,18 @@ def _refuse(name: str, function: object) -> None:
 class _Run:
     """One call of a decorated function, from its start to its event."""
 
-    __slots__ = ("args", "by", "function", "kwargs", "started", "tracker")
+    __slots__ = ("args", "asked", "by", "function", "kwargs", "request", "started", "tracker")
 
     def __init__(
         self, by: TrackedBy, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         self.by = by
         self.function = function
-        self.args = args
-        self.kwargs = kwargs
+        self.asked, self.request, self.args, self.kwargs = _split_request(args, kwargs)
         # Before the function runs: a wrong setting raises here, and not after an order was paid.
         self.tracker: BaseTracker = trackers[by.using]
+        if self.request is not None:
+            read_settings()
         self.started = perf_counter()
 
     async def follow(self, start: Callable[[], Awaitable[Any]]) -> Any:
@@ -211,34 +214,29 @@ class _Run:
     def event(self, result: object, error: BaseException | None) -> dict[str, Any]:
         """Return the arguments for `track_event`."""
         seconds = perf_counter() - self.started
-        asked, args, kwargs = _split_request(self.args, self.kwargs)
-        if asked is None:
-            request = None
+        if self.request is None:
             params = _call_params(self.function, error, seconds)
-            seen: tuple[Any, ...] = (result, *args)
+            seen: tuple[Any, ...] = (result, *self.args)
         else:
-            request = asked if isinstance(asked, HttpRequest) else asked._request  # noqa: SLF001 - no other way
-            params = page_params(request, result, error, seconds)
-            seen = (asked, result, *args)
+            params = page_params(self.request, result, error, seconds)
+            seen = (self.asked, result, *self.args)
         failed = error is not None
-        given = self._ask("params", self.by.params, seen, kwargs, host_failed=failed)
+        given = self._ask("params", self.by.params, seen, host_failed=failed)
         on_commit = False if failed and self.by.on_commit is None else self.by.on_commit
         return {
             "params": {**params, **given} if given else params,
             "collection": self.by.collection,
-            "user": self._ask("user", self.by.user, seen, kwargs, host_failed=failed),
-            "request": request,
+            "user": self._ask("user", self.by.user, seen, host_failed=failed),
+            "request": self.request,
             "on_commit": on_commit,
         }
 
-    def _ask(
-        self, what: str, given: Any, seen: tuple[Any, ...], kwargs: dict[str, Any], *, host_failed: bool
-    ) -> Any:
+    def _ask(self, what: str, given: Any, seen: tuple[Any, ...], *, host_failed: bool) -> Any:
         """Return `given`, or what it returns if it is a function; an error in it leaves only its part out."""
         if not callable(given):
             return given
         try:
-            answer = given(*seen, **kwargs)
+            answer = given(*seen, **self.kwargs)
             return dict(answer) if what == "params" and answer is not None else answer
         except Exception as problem:
             if strict() and not host_failed:
@@ -250,20 +248,15 @@ class _Run:
 
 def _split_request(
     args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
-    """Return the request (the first argument, or the second, after `self`), and what comes with it."""
+) -> tuple[object, HttpRequest | None, tuple[Any, ...], dict[str, Any]]:
+    """Return the request (the first argument, or the second, after `self`), as given and as Django's, and the rest."""
     for index, value in enumerate(args[:2]):
-        if _is_request(value):
-            return value, args[index + 1 :], kwargs
-    if kwargs and _is_request(kwargs.get("request")):
+        if (request := as_request(value)) is not None:
+            return value, request, args[index + 1 :], kwargs
+    if kwargs and (request := as_request(kwargs.get("request"))) is not None:
         rest = dict(kwargs)
-        return rest.pop("request"), args, rest
-    return None, args, kwargs
-
-
-def _is_request(value: object) -> bool:
-    # Django REST framework's Request is no HttpRequest: it holds one.
-    return isinstance(value, HttpRequest) or isinstance(getattr(value, "_request", None), HttpRequest)
+        return rest.pop("request"), request, args, rest
+    return None, None, args, kwargs
 
 
 def _call_params(function: Callable[..., Any], error: BaseException | None, seconds: float) -> dict[str, Any]:

@@ -11,16 +11,17 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.http import StreamingHttpResponse
 from django.utils.cache import patch_vary_headers
 
 from littlebro.conf import setting
 from littlebro.delivery.guard import must_raise
 from littlebro.delivery.handler import trackers
 from littlebro.events.context import Serving
-from littlebro.privacy import is_no_visit, issue_anonymous_id, page_params
+from littlebro.privacy import is_no_visit, issue_anonymous_id, page_params, read_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from django.http import HttpRequest
     from django.http.response import HttpResponseBase
@@ -36,7 +37,7 @@ class TrackerMiddleware:
 
     Paths that start with an entry of `LITTLEBRO_MIDDLEWARE_IGNORE` are not recorded, nor is what the dashboard's
     pages fetch; events tracked by their views still know the request. The user is known where the view loaded
-    one. A streaming response is recorded when it begins.
+    one. A streaming response is recorded when it begins; what its parts track knows the request too.
     """
 
     sync_capable: ClassVar[bool] = True
@@ -59,9 +60,7 @@ class TrackerMiddleware:
                 visit.record(None, error)
                 raise
             visit.record(response, None)
-        if visit.fresh_id is not None:
-            visit.leave_cookie(response, visit.fresh_id)
-        return response
+        return visit.finish(response)
 
     async def _acall(self, request: HttpRequest) -> HttpResponseBase:
         """See __call__()."""
@@ -74,9 +73,7 @@ class TrackerMiddleware:
                 await visit.arecord(None, error)
                 raise
             await visit.arecord(response, None)
-        if visit.fresh_id is not None:
-            visit.leave_cookie(response, visit.fresh_id)
-        return response
+        return visit.finish(response)
 
 
 class _Visit(Serving):
@@ -89,8 +86,11 @@ class _Visit(Serving):
         self.started = perf_counter()
         # Before the view runs: a wrong setting raises here, and not after an order was paid.
         self.tracker = trackers[_ALIAS]
+        read_settings()
         self.recorded = not request.path.startswith(setting("LITTLEBRO_MIDDLEWARE_IGNORE"))
         self.fresh_id = issue_anonymous_id(request) if self.recorded else None
+        if self.fresh_id is not None:
+            setting("LITTLEBRO_ANONYMOUS_COOKIE_AGE")
 
     def record(self, response: object, error: BaseException | None) -> None:
         """Record the event, if this request is to be recorded."""
@@ -114,10 +114,23 @@ class _Visit(Serving):
             if must_raise(_ALIAS, _NAME, problem, host_failed=error is not None):
                 raise
 
+    def finish(self, response: HttpResponseBase) -> HttpResponseBase:
+        """Return the response: a newcomer's with the cookie, a stream such that its parts know the request."""
+        if self.fresh_id is not None:
+            self.leave_cookie(response, self.fresh_id)
+        # A file is left alone: nothing is tracked while it is read, and servers know a faster way to send it.
+        if isinstance(response, StreamingHttpResponse) and getattr(response, "file_to_stream", None) is None:
+            parts: Any = response.streaming_content
+            response.streaming_content = (_aserve if response.is_async else _serve)(self.request, parts)
+        return response
+
     def leave_cookie(self, response: HttpResponseBase, fresh_id: str) -> None:
-        """Set the anonymous cookie to the id that this visit issued."""
+        """Set the anonymous cookie to the id that this visit issued, unless the view said what it is to be."""
+        name = setting("LITTLEBRO_ANONYMOUS_COOKIE")
+        if name in response.cookies:
+            return
         response.set_cookie(
-            setting("LITTLEBRO_ANONYMOUS_COOKIE"),
+            name,
             fresh_id,
             max_age=setting("LITTLEBRO_ANONYMOUS_COOKIE_AGE"),
             secure=self.request.is_secure(),
@@ -127,3 +140,23 @@ class _Visit(Serving):
         # Django's cache middleware keeps no response that varies by cookie and sets one for a newcomer; a
         # cached one would give many visitors the same id.
         patch_vary_headers(response, ("Cookie",))
+
+
+def _serve(request: HttpRequest, parts: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield `parts`, and have the request ambient while each is made, but not while the server sends it."""
+    while True:
+        with Serving(request):
+            part = next(parts, None)
+        if part is None:
+            return
+        yield part
+
+
+async def _aserve(request: HttpRequest, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """See _serve()."""
+    while True:
+        with Serving(request):
+            part = await anext(parts, None)
+        if part is None:
+            return
+        yield part

@@ -20,8 +20,9 @@ from django.core.exceptions import (
     PermissionDenied,
     SuspiciousOperation,
 )
-from django.http import Http404
+from django.http import Http404, HttpRequest
 from django.http.multipartparser import MultiPartParserError
+from django.http.response import HttpResponseBase
 from django.utils.functional import LazyObject, empty
 from python_ipware import IpWare
 
@@ -30,10 +31,9 @@ from littlebro.conf import setting
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from django.http import HttpRequest
-
 __all__ = [
     "anonymous_id",
+    "as_request",
     "clean_path",
     "clean_referrer",
     "clean_user_agent",
@@ -44,6 +44,7 @@ __all__ = [
     "mark_no_visit",
     "opted_out",
     "page_params",
+    "read_settings",
     "request_facts",
     "request_id",
     "shorten_ip",
@@ -63,12 +64,40 @@ _LONGEST_REMEMBERED: Final = 512
 # Cc and lone surrogates: what no backend can keep, or no terminal should show.
 _UNSAFE: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 _HOP: Final = "HTTP_X_FORWARDED_FOR"
+# The peer of a unix socket, which has no address: gunicorn and uvicorn give none, waitress this name.
+_SOCKETS: Final = frozenset({"", "localhost"})
 _SIXTOFOUR: Final = ipaddress.IPv6Network("2002::/16")
 
 # Keys of the request's own __dict__ under which answers are kept: one request is asked several times.
 _FACTS: Final = "_littlebro_facts"
 _ISSUED: Final = "_littlebro_anonymous_id"
 _NO_VISIT: Final = "_littlebro_no_visit"
+
+
+def as_request(value: object) -> HttpRequest | None:
+    """Return `value` if it is a request, or the one inside Django REST framework's own request; else None.
+
+    Asks a stranger's object nothing: a lazy user would run its query, a mock has whatever it is asked for.
+    """
+    kind = type(value)
+    if issubclass(kind, HttpRequest):
+        return value  # type: ignore[return-value]  # mypy knows isinstance() alone, which asks the object
+    if not kind.__dictoffset__:
+        return None  # text, a number: without a __dict__ of its own, to ask for it would raise
+    try:
+        held = object.__getattribute__(value, "__dict__").get("_request")
+    except Exception:  # noqa: BLE001 - a proxy may answer for __dict__ too, and raise what it likes
+        return None
+    return held if issubclass(type(held), HttpRequest) else None
+
+
+def read_settings() -> None:
+    """Read what the event of a request goes by, before the view runs; raises `ImproperlyConfigured`."""
+    setting("LITTLEBRO_STRICT")
+    setting("LITTLEBRO_RESPECT")
+    setting("LITTLEBRO_ANONYMOUS_COOKIE")
+    if setting("LITTLEBRO_IP") != "off" and setting("LITTLEBRO_TRUSTED_PROXIES"):
+        _proxies()
 
 
 def request_facts(request: HttpRequest) -> Mapping[str, Any]:
@@ -127,7 +156,8 @@ def page_params(
 
 
 def _status(response: object) -> int | None:
-    status = getattr(response, "status_code", None)
+    # `type(...)`, since whatever a function returned comes here, and a lazy object would be loaded.
+    status = getattr(response, "status_code", None) if issubclass(type(response), HttpResponseBase) else None
     return int(status) if isinstance(status, int) else None
 
 
@@ -150,17 +180,17 @@ def client_ip(request: HttpRequest) -> str | None:
     Without `LITTLEBRO_TRUSTED_PROXIES` it is the peer's address and X-Forwarded-For is ignored, since anyone
     can send that. A number says how many proxies stand in front of Django, the peer among them; a list holds
     their addresses, networks or address prefixes, and the visitor is the last hop that none of them matches.
+    A proxy that comes by a unix socket counts as 127.0.0.1.
     """
     policy = setting("LITTLEBRO_IP")
     if policy == "off":
         return None
     meta = request.META
-    proxies = setting("LITTLEBRO_TRUSTED_PROXIES")
     peer = str(meta.get("REMOTE_ADDR") or "")
-    if proxies:
+    if setting("LITTLEBRO_TRUSTED_PROXIES"):
+        peer = "127.0.0.1" if peer in _SOCKETS else peer
         hops = str(meta.get(_HOP) or "")[-_MAX_FORWARDED:]
-        trusted = tuple(proxies) if isinstance(proxies, list | tuple | set) else proxies
-        peer = _visitor(f"{hops},{peer}" if hops else peer, trusted)
+        peer = _visitor(f"{hops},{peer}" if hops else peer, _proxies())
     return _shorten(peer, policy)
 
 
@@ -212,18 +242,23 @@ def _visitor(chain: str, trusted: int | tuple[str, ...]) -> str:
 @lru_cache(maxsize=8, typed=True)  # typed, since True == 1
 def _readers(trusted: int | tuple[str, ...]) -> list[IpWare]:
     """Return python-ipware's readers of one header for `trusted`: one for a number, one a listed proxy."""
+    if isinstance(trusted, int):
+        return [IpWare(precedence=(_HOP,), proxy_count=trusted)]
+    return [IpWare(precedence=(_HOP,), proxy_list=[entry]) for entry in trusted]
+
+
+def _proxies() -> int | tuple[str, ...]:
+    """Return `LITTLEBRO_TRUSTED_PROXIES`; raises `ImproperlyConfigured` for an entry that is no address."""
+    trusted: int | tuple[str, ...] = setting("LITTLEBRO_TRUSTED_PROXIES")
     try:
-        if isinstance(trusted, int):
-            return [IpWare(precedence=(_HOP,), proxy_count=trusted)]
-        if not isinstance(trusted, tuple):
-            raise TypeError("neither a number nor a list")
-        return [IpWare(precedence=(_HOP,), proxy_list=[entry]) for entry in trusted]
-    except (TypeError, ValueError) as error:
+        _readers(trusted)
+    except ValueError as error:
         message = (
             "LITTLEBRO_TRUSTED_PROXIES must be the number of proxies in front of Django, or a list of their "
             f"addresses, networks or address prefixes, not {trusted!r}: {error}."
         )
         raise ImproperlyConfigured(message) from error
+    return trusted
 
 
 def _header(value: object) -> str:
@@ -299,8 +334,8 @@ def clean_path(path: str) -> str:
 def opted_out(request: HttpRequest) -> bool:
     """Return whether the visitor asked not to be tracked, by a header listed in `LITTLEBRO_RESPECT`."""
     meta = request.META
-    for key in _meta_keys(setting("LITTLEBRO_RESPECT")):  # noqa: SIM110 - any() takes three times as long, for two keys
-        if key in meta and meta[key].strip() == "1":
+    for key in _meta_keys(setting("LITTLEBRO_RESPECT")):  # any() takes three times as long, for two keys
+        if key in meta and "1" in map(str.strip, str(meta[key]).split(",")):  # sent twice, it comes as "1,1"
             return True
     return False
 

@@ -4,12 +4,14 @@ import asyncio
 import inspect
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from asgiref.sync import iscoroutinefunction
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, Client
+from django.utils.functional import SimpleLazyObject
 from django.views import View
 
 import littlebro
@@ -227,6 +229,51 @@ def test_request_by_keyword_and_inside_another() -> None:
     view(rest, 2)
     assert [timeless(event)["path"] for event in stored()] == ["/plain/", "/rest/"]
     assert seen == [(plain, (), {"number": 1}), (rest, (2,), {})]
+
+
+class Lazy:
+    """A user that nobody may load."""
+
+    def __init__(self) -> None:
+        self.loads = 0
+        self.user: Any = SimpleLazyObject(self.load)
+
+    def load(self) -> User:
+        self.loads += 1
+        return User(pk=7)
+
+
+@pytest.mark.parametrize("keyword", [False, True])
+async def test_lazy_arguments_stay_lazy(keyword: bool) -> None:
+    """What a function is given or returns is not looked into: a user that it does not touch is not loaded."""
+
+    @track_event("welcomed")
+    def welcome(request: object) -> object:
+        return request
+
+    @track_event("welcomed")
+    async def awelcome(request: object) -> object:
+        return request
+
+    @track_event("found")
+    def find(request: object, user: object) -> object:
+        return user
+
+    lazy = Lazy()
+    given: dict[str, Any] = {"request": lazy.user}
+    welcome(**given) if keyword else welcome(lazy.user)
+    await (awelcome(**given) if keyword else awelcome(lazy.user))
+    assert find(ask("/found/"), lazy.user) is lazy.user
+    assert lazy.loads == 0
+    assert [event.params.get("outcome") for event in stored()] == ["returned", "returned", None]
+    assert timeless(stored()[2])["status"] is None
+
+
+@pytest.mark.parametrize("strange", [Mock(), Mock(spec=HttpRequest)], ids=["mock", "mock of a request"])
+def test_strange_arguments(strange: Any) -> None:
+    """An object that has whatever it is asked for is no request."""
+    track_event("seen")(lambda given: None)(strange)
+    assert timeless(only())["outcome"] == "returned"
 
 
 def test_name_signature_and_attributes_stay() -> None:

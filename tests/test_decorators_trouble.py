@@ -137,6 +137,37 @@ async def test_wrong_alias_raises_before_the_function_runs() -> None:
     assert ran == []
 
 
+@pytest.mark.parametrize(
+    "name,value",
+    [
+        ("LITTLEBRO_TRUSTED_PROXIES", "10.0.0.1"),
+        ("LITTLEBRO_IP", "of"),
+        ("LITTLEBRO_RESPECT", "DNT"),
+        ("LITTLEBRO_ANONYMOUS_COOKIE", "two words"),
+    ],
+)
+async def test_wrong_settings_raise_before_the_view_runs(name: str, value: str, settings: Any) -> None:
+    """What a view's event goes by is read before the view runs; a function without a request needs none of it."""
+    setattr(settings, name, value)
+    ran = []
+
+    @track_event("seen")
+    def view(request: HttpRequest | None) -> None:
+        ran.append("sync")
+
+    @track_event("seen")
+    async def aview(request: HttpRequest) -> None:
+        ran.append("async")
+
+    with pytest.raises(ImproperlyConfigured, match=f"^{name} must be"):
+        view(ask("/"))
+    with pytest.raises(ImproperlyConfigured, match=f"^{name} must be"):
+        await aview(ask("/"))
+    assert ran == []
+    view(None)
+    assert ran == ["sync"]
+
+
 @pytest.mark.django_db(transaction=True)
 def test_what_raised_is_recorded_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The event of a function that raised does not wait for a commit that will not come."""

@@ -2,6 +2,7 @@
 
 import tracemalloc
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
@@ -77,14 +78,23 @@ def test_address_is_truncated_by_default() -> None:
         (["10."], "10.0.0.3, 10.0.0.2", "10.0.0.1", "10.0.0.3"),
         (["10."], "6.6.6.6, unknown", "10.0.0.1", None),
         (["10."], "6.6.6.6,, ", "10.0.0.1", None),
+        # A unix socket has no address: gunicorn and uvicorn give none for the peer, waitress gives a name.
+        (1, "6.6.6.6, 198.51.100.9", "", "198.51.100.9"),
+        (1, "198.51.100.9", None, "198.51.100.9"),
+        (2, "6.6.6.6, 198.51.100.9, 10.0.0.2", "localhost", "198.51.100.9"),
+        (["127.0.0.1"], "6.6.6.6, 198.51.100.9", "", "198.51.100.9"),
+        (["10."], "198.51.100.9", "", "127.0.0.1"),
+        (1, None, "", "127.0.0.1"),
+        (0, "198.51.100.9", "", None),
     ],
 )
 @override_settings(LITTLEBRO_IP="full")
-def test_trusted_proxies(proxies: Any, forwarded: str | None, peer: str, visitor: str | None) -> None:
+def test_trusted_proxies(proxies: Any, forwarded: str | None, peer: str | None, visitor: str | None) -> None:
     """X-Forwarded-For counts as far as our own proxies wrote it, and not one entry further."""
-    meta = {"REMOTE_ADDR": peer} | ({} if forwarded is None else {"HTTP_X_FORWARDED_FOR": forwarded})
+    request = ask() if forwarded is None else ask(HTTP_X_FORWARDED_FOR=forwarded)
+    request.META["REMOTE_ADDR"] = peer
     with override_settings(LITTLEBRO_TRUSTED_PROXIES=proxies):
-        assert privacy.client_ip(ask(**meta)) == visitor
+        assert privacy.client_ip(request) == visitor
 
 
 @override_settings(LITTLEBRO_TRUSTED_PROXIES=1, LITTLEBRO_IP="full")
@@ -94,7 +104,7 @@ def test_a_long_chain_is_cut_from_the_left() -> None:
     assert privacy.client_ip(ask(REMOTE_ADDR="10.0.0.1", HTTP_X_FORWARDED_FOR=forwarded)) == "198.51.100.9"
 
 
-@pytest.mark.parametrize("proxies", ["10.", True, -1, [""], ["no address"], [1], 1.5])
+@pytest.mark.parametrize("proxies", ["10.", True, -1, [""], ["no address"], [1], [["10."]], {"10.": 1}, 1.5])
 def test_wrong_proxies_are_an_error(proxies: Any) -> None:
     """A wrong setting says so, and trusts nobody."""
     with (
@@ -217,14 +227,18 @@ def test_facts_hold_nothing_else() -> None:
         (("DNT", "Sec-GPC"), {"HTTP_DNT": "1"}, True),
         (("DNT", "Sec-GPC"), {"HTTP_SEC_GPC": " 1 "}, True),
         (("DNT", "Sec-GPC"), {"HTTP_DNT": "0"}, False),
+        (("DNT", "Sec-GPC"), {"HTTP_DNT": "1,1"}, True),
+        (("DNT", "Sec-GPC"), {"HTTP_SEC_GPC": "0, 1"}, True),
+        (("DNT", "Sec-GPC"), {"HTTP_DNT": "0,0", "HTTP_SEC_GPC": "11"}, False),
+        (("DNT", "Sec-GPC"), {"HTTP_DNT": 1}, True),
         (("DNT", "Sec-GPC"), {}, False),
         (["sec-gpc"], {"HTTP_DNT": "1"}, False),
         (["sec-gpc"], {"HTTP_SEC_GPC": "1"}, True),
         ((), {"HTTP_DNT": "1", "HTTP_SEC_GPC": "1"}, False),
     ],
 )
-def test_opt_out(respected: Any, meta: dict[str, str], out: bool) -> None:
-    """DNT and Sec-GPC count where they are listed, and only with the value 1."""
+def test_opt_out(respected: Any, meta: dict[str, Any], out: bool) -> None:
+    """DNT and Sec-GPC count where they are listed, and only with the value 1, also if that was sent twice."""
     with override_settings(LITTLEBRO_RESPECT=respected):
         request = ask(**meta)
         assert privacy.opted_out(request) is out
@@ -239,6 +253,49 @@ def test_wrong_list_is_an_error(respected: Any) -> None:
         pytest.raises(ImproperlyConfigured, match=r"^LITTLEBRO_RESPECT must be a list"),
     ):
         privacy.opted_out(ask())
+
+
+class Rest:
+    """As Django REST framework's request: none of Django's, but it holds one."""
+
+    def __init__(self, held: object) -> None:
+        self._request = held
+
+
+class Hostile:
+    """Raises whatever it is asked for."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+
+class Unbound:
+    """As a proxy of werkzeug's outside of its context."""
+
+    @property
+    def __dict__(self) -> Any:  # type: ignore[override]
+        raise RuntimeError("nothing is bound")
+
+
+def test_a_request_is_told_by_itself() -> None:
+    """Django's request is one, and what holds it; nothing else is, and nothing is asked of what else there is."""
+    request = ask()
+    assert privacy.as_request(request) is request
+    assert privacy.as_request(Rest(request)) is request
+    lazy = SimpleLazyObject(_never)
+    others: list[object] = [
+        None,
+        1,
+        "GET",
+        [],
+        HttpRequest,
+        Rest(None),
+        Rest(lazy),
+        lazy,
+        Hostile(),
+        Unbound(),
+    ]
+    assert [privacy.as_request(other) for other in [*others, Mock(), Mock(spec=request)]] == [None] * 12
 
 
 def _never() -> Any:

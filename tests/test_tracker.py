@@ -184,6 +184,33 @@ def test_a_request_says_where_and_who() -> None:
     ]  # fmt: skip
 
 
+class Rest:
+    """As Django REST framework's request: none of Django's, but it holds one."""
+
+    def __init__(self, held: HttpRequest) -> None:
+        self._request = held
+
+
+def test_a_request_inside_another() -> None:
+    """Django REST framework's request counts as the one of Django's that it holds."""
+    request = asked()
+    request.user = User(pk=9)
+    wrapped: Any = Rest(request)
+    event = tracker.track_event("a", request=wrapped)
+    assert event is not None
+    assert (event.user_id, event.context) == ("9", {"ip": "192.0.2.0", "user_agent": "Agent/1"})
+
+
+@pytest.mark.parametrize("other", ["/page/", {"user": 9}, object()], ids=["path", "mapping", "object"])
+def test_no_request(settings: Any, other: Any) -> None:
+    """What is no request is refused by name: an event without its visitor may be one who opted out."""
+    with pytest.raises(InvalidEvent, match=rf"^request: must be a request .*{type(other).__name__}$"):
+        tracker.track_event("a", request=other)
+    settings.LITTLEBRO_STRICT = False
+    assert tracker.track_event("a", request=other) is None
+    assert losses.drain("default") == {"invalid": 1}
+
+
 @pytest.mark.parametrize("nobody", [None, AnonymousUser(), User()], ids=["None", "anonymous", "unsaved"])
 def test_nobody(nobody: Any) -> None:
     """An anonymous or unsaved user is nobody."""

@@ -70,7 +70,7 @@ class Pipeline:
         )
         ambient = current()
         if ambient is not EMPTY or request is not None or context is not None:
-            request = ambient.request if request is None else request
+            request = ambient.request if request is None else _request_of(request)
             surrounded = self._surround(event, ambient, request, context)
             if surrounded is None:
                 return None
@@ -177,3 +177,11 @@ class Pipeline:
         snapshot = self._validator.snapshot(dict(values), "context")
         self._validator.find_unfit(snapshot, "context")
         return snapshot
+
+
+def _request_of(given: object) -> HttpRequest:
+    """Return Django's request for the one that the call was given."""
+    request = privacy.as_request(given)
+    if request is None:
+        raise InvalidEvent("request", f"must be a request of Django's, not {type(given).__name__}")
+    return request

@@ -8,7 +8,7 @@ it, the pipeline reads it; it never looks into a request itself.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -43,6 +43,15 @@ _ambient: Final[ContextVar[Ambient]] = ContextVar("littlebro_ambient", default=E
 current = _ambient.get
 
 
+def _leave(token: Token[Ambient]) -> None:
+    """Put back what was ambient before `token`."""
+    try:  # noqa: SIM105 - suppress() costs each request something, and this nothing
+        _ambient.reset(token)
+    except ValueError:
+        # A coroutine that is thrown away after its loop closed ends in another context: nothing to put back.
+        pass
+
+
 @contextmanager
 def bind(**values: Any) -> Iterator[None]:
     """Add `values` to the context of every event tracked inside the block, in this thread or task.
@@ -55,7 +64,7 @@ def bind(**values: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        _ambient.reset(token)
+        _leave(token)
 
 
 @contextmanager
@@ -67,7 +76,7 @@ def carried(
     try:
         yield
     finally:
-        _ambient.reset(token)
+        _leave(token)
 
 
 @contextmanager
@@ -77,7 +86,7 @@ def inside_delivery() -> Iterator[None]:
     try:
         yield
     finally:
-        _ambient.reset(token)
+        _leave(token)
 
 
 class Serving:
@@ -99,4 +108,4 @@ class Serving:
         return self
 
     def __exit__(self, *_: object) -> None:
-        _ambient.reset(self._token)
+        _leave(self._token)

@@ -1,0 +1,184 @@
+"""The middleware in trouble: wrong settings, requests thrown away, streams, and a view that has its own way."""
+
+import asyncio
+import contextvars
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.test import override_settings
+
+from littlebro.delivery import losses
+from littlebro.delivery.handler import trackers
+from littlebro.events.context import bind, current
+from littlebro.middleware import TrackerMiddleware
+from tests.decorated import aliases, ask, only, stored
+
+__all__ = ["aliases"]  # a fixture, used by every test here
+
+WRONG = [
+    {"LITTLEBRO_TRUSTED_PROXIES": "10.0.0.1"},
+    {"LITTLEBRO_IP": "of"},
+    {"LITTLEBRO_RESPECT": "DNT"},
+    {"LITTLEBRO_STRICT": "yes"},
+    {"LITTLEBRO_ANONYMOUS_COOKIE": "two words"},
+    {"LITTLEBRO_ANONYMOUS_COOKIE": "visitor", "LITTLEBRO_ANONYMOUS_COOKIE_AGE": "1y"},
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: [*wrong][-1])
+def test_wrong_settings_raise_before_the_view_runs(wrong: dict[str, str]) -> None:
+    """A wrong setting shows at the first request, and before anything was done in it."""
+    ran: list[str] = []
+    name = [*wrong][-1]
+
+    def view(request: HttpRequest) -> HttpResponse:
+        ran.append(name)
+        return HttpResponse()
+
+    async def aview(request: HttpRequest) -> HttpResponse:
+        return view(request)
+
+    awaited: Any = TrackerMiddleware(aview)
+    with override_settings(**wrong):
+        with pytest.raises(ImproperlyConfigured, match=f"^{name} must be"):
+            TrackerMiddleware(view)(ask("/"))
+        with pytest.raises(ImproperlyConfigured, match=f"^{name} must be"):
+            asyncio.run(awaited(ask("/")))
+    assert ran == []
+
+
+@override_settings(LITTLEBRO_IP="off", LITTLEBRO_TRUSTED_PROXIES="10.0.0.1")
+def test_a_setting_without_a_use_breaks_no_page() -> None:
+    """Proxies do not matter where no address is recorded; the system check does not ask for them either."""
+    TrackerMiddleware(lambda request: HttpResponse())(ask("/"))
+    assert only().context == {}
+
+
+def test_abandoned_with_its_loop() -> None:
+    """A request that outlives its loop is thrown away in another context than it began in, and ends quietly."""
+
+    async def hang(request: HttpRequest) -> HttpResponse:
+        with bind(plan="pro"):
+            await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    async def begin() -> Any:
+        running: Any = TrackerMiddleware(hang)(ask("/"))
+        contextvars.copy_context().run(running.send, None)
+        return running
+
+    asyncio.run(begin()).close()
+    assert stored() == []
+
+
+@pytest.mark.parametrize("value", ["chosen", None], ids=["set", "deleted"])
+@override_settings(LITTLEBRO_ANONYMOUS_COOKIE="visitor")
+def test_the_view_has_the_last_word_on_the_cookie(value: str | None) -> None:
+    """A cookie of that name that the view set or deleted goes out as the view said."""
+
+    def view(request: HttpRequest) -> HttpResponse:
+        response = HttpResponse()
+        if value is None:
+            response.delete_cookie("visitor")
+        else:
+            response.set_cookie("visitor", value, max_age=5)
+        return response
+
+    response: Any = TrackerMiddleware(view)(ask("/"))
+    cookie = response.cookies["visitor"]
+    assert (cookie.value, cookie["max-age"]) == (("", 0) if value is None else (value, 5))
+
+
+def _parts(closed: list[str]) -> Iterator[str]:
+    try:
+        for part in "ab":
+            trackers["default"].track_event("part", {"part": part})
+            yield part
+    finally:
+        closed.append("sync")
+
+
+async def _aparts(closed: list[str]) -> AsyncIterator[str]:
+    try:
+        for part in "ab":
+            await trackers["default"].atrack_event("part", {"part": part})
+            yield part
+    finally:
+        closed.append("async")
+
+
+async def _aread(response: Any) -> list[bytes]:
+    return [part async for part in response]
+
+
+def streamed(make: Callable[[], Any], **headers: str) -> Any:
+    """Return the middleware's response for a view that streams what `make` returns."""
+    return TrackerMiddleware(lambda request: StreamingHttpResponse(make()))(ask("/", headers=headers))
+
+
+@pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume")  # Django does it, and says so
+@pytest.mark.parametrize("loop", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("parts", [_parts, _aparts])
+def test_events_of_a_stream_know_the_request(parts: Callable[..., Any], loop: bool) -> None:
+    """What is tracked while a streaming body is made belongs to the request: who opted out is not in it."""
+    closed: list[str] = []
+
+    def read(**headers: str) -> list[bytes]:
+        response = streamed(lambda: parts(closed), **headers)
+        return asyncio.run(_aread(response)) if loop else list(response)
+
+    before = losses.pending("default").get("opted-out", 0)
+    assert read(**{"user-agent": "Browser/1"}) == read(DNT="1") == [b"a", b"b"]
+    assert len(closed) == 2
+    assert current().request is None
+    assert losses.pending("default")["opted-out"] == before + 3
+    assert [(event.params.get("part"), event.context["user_agent"]) for event in stored()] == [
+        (None, "Browser/1"),
+        ("a", "Browser/1"),
+        ("b", "Browser/1"),
+    ]
+
+
+def test_a_stream_is_closed_halfway() -> None:
+    """A body that is not read to its end is closed with its response; between its parts nothing is ambient."""
+    closed: list[str] = []
+    response = streamed(lambda: _parts(closed))
+    assert next(iter(response)) == b"a"
+    assert current().request is None
+    response.close()
+    assert closed == ["sync"]
+
+
+def test_a_stream_is_cancelled_halfway() -> None:
+    """A client that goes away cancels what makes the next part, at once."""
+    ended: list[str] = []
+
+    async def hang() -> AsyncIterator[bytes]:
+        try:
+            yield b"a"
+            await asyncio.Event().wait()
+        finally:
+            ended.append("cancelled")
+
+    async def leave() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(_aread(response), 0.05)
+        assert ended == ["cancelled"]
+        assert current().request is None
+
+    response = streamed(hang)
+    asyncio.run(leave())
+
+
+def test_a_file_stays_a_file(tmp_path: Path) -> None:
+    """A server that sends files in its own way still gets the file."""
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"abc")
+    with path.open("rb") as file:
+        response: Any = TrackerMiddleware(lambda request: FileResponse(file))(ask("/"))
+        assert response.file_to_stream is file
+        assert response.getvalue() == b"abc"
