@@ -49,12 +49,13 @@ class Delivery:
         """
         backend = backends[self.sink or self.alias]
         try:
-            events = self._prepared(events)
-            if not fresh:
-                events = tombstones.without_forgotten(self.alias, events)
-            if not events:
-                return Outcome(0, 0, {})
-            result = _save_halving(backend, events)
+            with losses.held_back() as lost:
+                events = self._prepared(events)
+                if not fresh:
+                    kept = tombstones.without_forgotten(events)
+                    lost[self.alias, "forgotten"] += len(events) - len(kept)
+                    events = kept
+            result = _save_halving(backend, events) if events else SaveResult(0, 0, {})
             guilty = [event for event in events if (event.collection, event.id) in result.refused]
             if guilty:
                 deadletters.add(self.alias, self.sink, guilty, result.refused)
@@ -64,6 +65,9 @@ class Delivery:
             if not self.sink:
                 self._pipeline.hooks.failed(events, f"{type(error).__name__}: {error}")
             raise
+        if not self.sink:  # a sink leaves out the same events, and each is lost once
+            for (alias, reason), n in lost.items():
+                losses.count(alias, reason, n)
         if guilty:
             losses.count(self.alias, f"dead-letter:{self.sink}" if self.sink else "dead-letter", len(guilty))
         stored = [event for event in events if (event.collection, event.id) not in result.refused]

@@ -8,13 +8,14 @@ none, `status` of the same process shows them.
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 from littlebro.delivery.batch import shown
 
-__all__ = ["REASONS", "compact", "count", "drain", "pending", "restore", "store"]
+__all__ = ["REASONS", "compact", "count", "drain", "held_back", "pending", "restore", "store"]
 
 REASONS: Final[Mapping[str, str]] = {
     "invalid": "The caller's input was refused; strict mode would have raised.",
@@ -41,6 +42,7 @@ _MOST_REASONS: Final = 1000
 
 _lock = threading.RLock()
 _counts: Counter[tuple[str, str]] = Counter()
+_holding = threading.local()
 
 
 def _start_anew() -> None:
@@ -56,10 +58,29 @@ os.register_at_fork(after_in_child=_start_anew)
 def count(alias: str, reason: str, n: int = 1) -> None:
     """Count `n` events of `alias` as lost for `reason`: one of `REASONS`, with details after a colon."""
     reason = shown(reason)[:200]
+    held: Counter[tuple[str, str]] | None = getattr(_holding, "counts", None)
+    if held is not None:
+        held[alias, reason] += n
+        return
     with _lock:
         if (alias, reason) not in _counts and len(_counts) >= _MOST_REASONS:
             reason = "other"
         _counts[alias, reason] += n
+
+
+@contextmanager
+def held_back() -> Iterator[Counter[tuple[str, str]]]:
+    """Hold back what this thread counts in the block, and give it: (alias, reason) to number.
+
+    For what is tried again and again: whoever asked counts it once, when it is done.
+    """
+    outer = getattr(_holding, "counts", None)
+    counts: Counter[tuple[str, str]] = Counter()
+    _holding.counts = counts
+    try:
+        yield counts
+    finally:
+        _holding.counts = outer
 
 
 def pending(alias: str) -> dict[str, int]:

@@ -15,7 +15,6 @@ from django.conf import settings
 from django.utils import timezone
 
 from littlebro.conf import setting
-from littlebro.delivery import losses
 from littlebro.events.event import Event
 
 __all__ = ["digest", "forgotten", "put", "without_forgotten"]
@@ -67,11 +66,10 @@ def forgotten(events: Sequence[Event]) -> list[Event]:
     return late
 
 
-def without_forgotten(alias: str, events: Sequence[Event]) -> Sequence[Event]:
-    """Return `events` without those of forgotten people, which are counted."""
+def without_forgotten(events: Sequence[Event]) -> Sequence[Event]:
+    """Return `events` without those of forgotten people."""
     late = forgotten(events)
     if not late:
         return events
-    losses.count(alias, "forgotten", len(late))
     gone = {(event.collection, event.id) for event in late}
     return [event for event in events if (event.collection, event.id) not in gone]
