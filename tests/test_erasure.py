@@ -295,6 +295,13 @@ def test_retention() -> None:
     assert purge("default") == 0
 
 
+@pytest.mark.usefixtures("_kept_ten_days")
+def test_retention_without_time_zones(settings: Any) -> None:
+    """USE_TZ changes nothing about it."""
+    settings.USE_TZ = False
+    assert purge("default") == 2
+
+
 @pytest.mark.usefixtures("_dummy")
 def test_without_retention_everything_is_kept() -> None:
     """RETENTION_DAYS unset purges nothing."""
