@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from littlebro.importing import BadLine, Record, SourceError
-from littlebro.importing.access_log import read_combined, read_common
+from littlebro.importing.access_log import read_combined, read_common, read_vhost_combined
 from littlebro.importing.csv_table import read_csv
 from littlebro.importing.jsonl import read_jsonl
 
@@ -129,6 +129,12 @@ class TestAccessLog:
                 "the time stamp is no time",
             ),
             (LINE.replace("+0200", "+9900"), "the time stamp is no time"),
+            (LINE.replace(" 203 ", f" {'9' * 5000} "), "not the combined format"),
+            (f"example.org:443 {LINE}", "not the combined format; it fits --format vhost_combined"),
+            (
+                f"[2001:db8::1]:8080 {LINE.replace('- - [', '- jane [')}",
+                "not the combined format; it fits --format vhost_combined",
+            ),
         ],
     )
     def test_bad_lines(self, line: str, said: str) -> None:
@@ -138,6 +144,21 @@ class TestAccessLog:
     def test_the_other_format_is_named(self) -> None:
         """Combined lines read as common ones say so."""
         assert "it fits --format combined" in reason(read_common(numbered(LINE)))
+
+    @pytest.mark.parametrize("host", ["example.org:443", "203.0.113.5:80", "[2001:db8::1]:8080", "x:1"])
+    def test_the_virtual_host_before_it(self, host: str) -> None:
+        """Apache's vhost_combined is the combined format behind it."""
+        line = f"{host} {LINE.replace('- - [', '- jane [')}"
+        (record,) = read_vhost_combined(numbered(line), user_from_log=True)
+        assert one(record).arguments == {**combined(LINE), "user": "jane"}
+        assert "it fits --format combined" in reason(read_vhost_combined(numbered(LINE)))
+
+    @pytest.mark.parametrize(
+        "start", ["2001:db8::1 - jane doe", "192.0.2.77:51234 - jane doe", "2001:db8::1 - -"]
+    )
+    def test_colons_that_are_no_virtual_host(self, start: str) -> None:
+        """An address may hold colons, and a user spaces."""
+        assert combined(LINE.replace("192.0.2.77 - -", start))["params"]["path"] == "/a"
 
     def test_a_hostile_line_takes_no_time(self) -> None:
         """No line makes the expressions go back and forth."""

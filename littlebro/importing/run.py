@@ -21,7 +21,7 @@ from littlebro.delivery.handler import trackers
 from littlebro.events.event import Event, encode
 from littlebro.events.query import EventQuery
 from littlebro.exceptions import InvalidEvent, LittlebroError
-from littlebro.importing.access_log import read_combined, read_common
+from littlebro.importing.access_log import read_combined, read_common, read_vhost_combined
 from littlebro.importing.csv_table import read_csv
 from littlebro.importing.identity import Identities
 from littlebro.importing.jsonl import read_jsonl
@@ -35,10 +35,11 @@ __all__ = ["FORMATS", "Importer", "Summary"]
 FORMATS: Final[Mapping[str, Callable[..., Iterator[Record | BadLine]]]] = {
     "combined": read_combined,
     "common": read_common,
+    "vhost_combined": read_vhost_combined,
     "jsonl": read_jsonl,
     "csv": read_csv,
 }
-ACCESS_LOGS: Final = ("combined", "common")
+ACCESS_LOGS: Final = ("combined", "common", "vhost_combined")
 
 _BATCH: Final = 500
 # Events that the tracker may have in its journal, and seconds that it may take to send them on.
