@@ -171,6 +171,8 @@ class TestJsonLines:
 
     def test_all_keys(self) -> None:
         """A line is what `track_event` takes; null is as good as absent."""
+        (without,) = read_jsonl(numbered('{"name":"n","timestamp":"2026-01-02","v":null}'))
+        assert set(one(without).arguments) == {"name", "timestamp"}
         (record,) = read_jsonl(
             numbered(
                 b'\xef\xbb\xbf{"id":"a","name":"n","timestamp":"2026-01-02T03:04:05.000006Z","params":{"x":9007199254740993},'
@@ -199,7 +201,10 @@ class TestJsonLines:
                 "unknown key 'prams'. Did you mean 'params'?",
             ),
             ('{"name":"n","timestamp":"2026-01-01","v":2}', "newer format"),
-            ('{"name":"n","timestamp":"2026-01-01","v":true}', "newer format"),
+            *(
+                (f'{{"name":"n","timestamp":"2026-01-01","v":{v}}}', "v: must be a whole number")
+                for v in ("true", '"1"', "0", "1.0", "-1", "[]")
+            ),
         ],
     )
     def test_bad_lines(self, line: str | bytes, said: str) -> None:
