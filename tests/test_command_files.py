@@ -82,6 +82,10 @@ class TestImport:
         code, _, said = run("import", str(path), "--format", "csv")
         assert code == 2
         assert "The first line is no header of ours: unknown key 'a'" in said
+        path.write_text("name,timestamp,params.\n1,2,3\n")
+        code, _, said = run("import", str(path), "--format", "csv")
+        assert code == 2
+        assert "unknown key 'params.'" in said
 
     def test_refused_and_dropped(self, settings: Settings, tmp_path: Path) -> None:
         """Both are told, dead letters by where they are found."""

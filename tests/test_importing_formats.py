@@ -1,6 +1,8 @@
 """What each format of a file makes of a line."""
 
 import datetime
+import tracemalloc
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +12,7 @@ from littlebro.importing import BadLine, Record, SourceError
 from littlebro.importing.access_log import read_combined, read_common, read_vhost_combined
 from littlebro.importing.csv_table import read_csv
 from littlebro.importing.jsonl import read_jsonl
+from littlebro.importing.source import MAX_LINE
 
 Settings = Any  # the class of the fixture has one name in one version and another in the next
 START = '192.0.2.77 - - [17/May/2015:10:05:03 +0200] "GET /a?token=1 HTTP/1.1"'
@@ -259,6 +262,9 @@ class TestCsv:
             ("name,timestamp,parms", "Did you mean 'params'?"),
             ("name,timestamp,name", "names name twice"),
             ("name,params", "no column 'timestamp'"),
+            ("name,timestamp,params.", "unknown key 'params.'"),
+            ("name,timestamp,context.", "unknown key 'context.'"),
+            ('name,"timestamp', "The first line is no header of ours: not CSV"),
         ],
     )
     def test_bad_headers(self, header: str, said: str) -> None:
@@ -273,3 +279,58 @@ class TestCsv:
         bad, good = read_csv(lines)
         assert str(bad) == "line 2: too long"
         assert one(good).line == 3
+
+    @pytest.mark.parametrize(
+        "bad, said",
+        [
+            ('bad,2026-01-01,"{', "line 4: not CSV"),
+            # The next quote closes it, so that the rows between are part of one that is CSV.
+            ('bad,2026-01-01,"', "line 4: params: not JSON"),
+            ('"bad,2026-01-01,', "line 4: 3 cells under 3 columns"),
+        ],
+    )
+    @pytest.mark.parametrize("closed", [True, False])
+    def test_a_quote_left_open(self, bad: str, said: str, closed: bool) -> None:
+        """The rows after it are read, whether another quote comes or none."""
+        rows = [f"ok{n},2026-01-01,\n" for n in range(2000)]
+        rows[2] = f"{bad}\n"
+        if closed:
+            rows[1500] = bad.replace("bad", "worse") + "\n"
+        items = list(read_csv(numbered("name,timestamp,params\n", *rows)))
+        names = [item.arguments["name"] for item in items if isinstance(item, Record)]
+        assert names == [row.split(",")[0] for row in rows if row.startswith("ok")]
+        assert [item.line for item in items if isinstance(item, BadLine)] == [4, 1502][: 1 + closed]
+        assert [one(item).line for item in items if isinstance(item, Record)][-1] == 2001
+
+    def test_a_quote_left_open_before_a_line_too_long(self) -> None:
+        """Both are bad, and what stands between them is read."""
+        lines: list[tuple[int, bytes | BadLine]] = [
+            (1, b"name,timestamp\n"), (2, b'"n,2026-01-01\n'), (3, b"n,2026-01-01\n"), (4, BadLine("too long", 4)),
+            (5, b"n,2026-01-01\n"),
+        ]  # fmt: skip
+        items = list(read_csv(iter(lines)))
+        assert [item.line for item in items] == [2, 3, 4, 5]
+        assert [str(item) for item in items if isinstance(item, BadLine)] == [
+            "line 2: not CSV: a quote is left open",
+            "line 4: too long",
+        ]
+
+    def test_a_quote_left_open_takes_no_memory(self) -> None:
+        """However long the file is: a row is no longer than a line may be."""
+        row = b"n,2026-01-01," + b"1" * 1000 + b"\n"
+        lines = [b"name,timestamp,params.n\n", b'n,2026-01-01,"\n']
+        feed = ((n, lines[n - 1] if n < 3 else row) for n in range(1, 20_000))
+        tracemalloc.start()
+        try:
+            counts = Counter(type(item) for item in read_csv(feed))
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert counts == {Record: 19_997, BadLine: 1}
+        assert peak < 8 * MAX_LINE
+
+    def test_a_hostile_file_takes_no_time(self) -> None:
+        """Every line leaves a quote open for all the others: each is one bad row, and is not read for ever."""
+        items = list(read_csv(numbered("name,timestamp,params\n", *['x",y,"\n'] * 50_000)))
+        assert [item.line for item in items] == list(range(2, 50_002))
+        assert all(isinstance(item, BadLine) for item in items)
