@@ -77,7 +77,7 @@ def run(terminal: Terminal, options: Mapping[str, Any]) -> str | None:
         raise UsageError(explain(error)) from error
     progress.clear()
     _report(terminal, importer.summary, alias, by_tracker=options["by_tracker"])
-    return broken or _rest(importer.summary)
+    return broken or _rest(importer.summary, by_tracker=options["by_tracker"])
 
 
 def _run(importer: Importer, source: Source) -> str | None:
@@ -96,12 +96,13 @@ def _run(importer: Importer, source: Source) -> str | None:
     return None
 
 
-def _rest(summary: Summary) -> str | None:
+def _rest(summary: Summary, *, by_tracker: bool) -> str | None:
     if not summary.bad and not summary.refused:
         return None
     parts = [f"{summary.bad} bad lines were left out"] if summary.bad else []
     if summary.refused:
-        parts.append(f"{summary.refused} events were refused by the backend (`littlebro deadletters list`)")
+        whose = "tracker (the log says why)" if by_tracker else "backend (`littlebro deadletters list`)"
+        parts.append(f"{summary.refused} events were refused by the {whose}")
     return f"{', '.join(parts)}."
 
 
