@@ -348,6 +348,8 @@ def test_dead_letters_are_replayed_each_by_itself(monkeypatch: pytest.MonkeyPatc
         "segment:7": 1,
         "1": 1,
     }
+    damaged = "The line in the journal is no event; the file was damaged."
+    assert list(DeadLetter.objects.order_by("pk").values_list("reason", flat=True)) == [damaged, "bad input"]
 
 
 @pytest.mark.usefixtures("_dummy")

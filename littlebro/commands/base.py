@@ -6,7 +6,7 @@ all is done, or a sentence about what was refused or left over (exit code 1). `U
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -25,6 +25,7 @@ __all__ = [
     "add_alias",
     "ask",
     "chosen",
+    "database_number",
     "each_alias",
     "explain",
     "left_over",
@@ -92,6 +93,14 @@ def chosen(alias: str | None) -> list[str]:
     if alias not in known:
         raise UsageError(f"LITTLEBRO has no alias {alias!r}.{nearest(alias, known)}")
     return [alias]
+
+
+def database_number(text: str) -> int:
+    """Return the number that an option gives, one that a query can hold: the `type` of such an option."""
+    number = int(text)
+    if not 0 <= number < 2**63:
+        raise ArgumentTypeError(f"{text[:20]} is not a number from 0 to {2**63 - 1}")
+    return number
 
 
 def each_alias(names: Iterable[str], work: Callable[[str], None]) -> list[Failure]:
