@@ -183,7 +183,7 @@ def show(
     if options["json"]:
         terminal.dump(result.as_json())
     elif options["csv"]:
-        terminal.out.write(csv_text(result.table()), str, "")
+        terminal.raw(csv_text(result.table()))
     else:
         print_table(terminal, result.table() if table is None else table)
         terminal.note(" ".join(filter(None, (note, f"As of {_moment(result.as_of, options['tz'])}."))))

@@ -58,7 +58,16 @@ class Terminal(NamedTuple):
 
     def dump(self, value: object) -> None:
         """Print `value` as indented JSON."""
-        self.out.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+        self.raw(f"{msgspec.json.format(msgspec.json.encode(value), indent=2).decode()}\n")
+
+    def raw(self, text: str) -> None:
+        """Print text for machines as it is, and in UTF-8 whatever the terminal's encoding is."""
+        buffer = getattr(self.out, "buffer", None)
+        if buffer is None:
+            self.out.write(text, str, "")
+            return
+        self.out.flush()
+        buffer.write(text.encode())
 
 
 class Subcommand(Protocol):
