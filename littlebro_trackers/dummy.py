@@ -53,16 +53,22 @@ class Tracker(JournalTracker):
         """See record()."""
         return await sync_to_async(self._deliver_now)(built, on_commit)
 
+    def send(self, event: Event, line: bytes) -> bool:
+        """Deliver an event that was not made just now, but imported for instance."""
+        return self._deliver_now((event, line), on_commit=False, imported=True)
+
     def _deliver_and_close(self, built: Built, on_commit: bool | str | None) -> bool:
         try:
             return self._deliver_now(built, on_commit)
         finally:
             connections.close_all()
 
-    def _deliver_now(self, built: Built, on_commit: bool | str | None) -> bool:
+    def _deliver_now(self, built: Built, on_commit: bool | str | None, *, imported: bool = False) -> bool:
         event, _ = built
+        # No tombstone is newer than what happened just now; one may be newer than what is dated back.
+        fresh = not imported and event.timestamp >= event.received_at
         with inside_delivery():
-            failed = [sink for sink in ("", *self.config.sinks) if not self._save(sink, event)]
+            failed = [sink for sink in ("", *self.config.sinks) if not self._save(sink, event, fresh=fresh)]
         if failed and self.journal is not None:
             # Delivered later, to all: those that have it already are not harmed by a second time.
             # Held while a transaction is open, or a rollback would leave a ghost.
@@ -71,9 +77,9 @@ class Tracker(JournalTracker):
             losses.count(self.alias, f"not-stored:{sink}" if sink else "not-stored")
         return "" not in failed
 
-    def _save(self, sink: str, event: Event) -> bool:
+    def _save(self, sink: str, event: Event, *, fresh: bool) -> bool:
         try:
-            self.delivery_to(sink).save([event], fresh=True)
+            self.delivery_to(sink).save([event], fresh=fresh)
         except Exception as error:  # noqa: BLE001 - a tracking call never breaks its caller, whatever a backend raises
             destination = f"sink {sink!r}" if sink else "the backend"
             message = "littlebro[%s]: %s did not take event %s (%s): %s: %s"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from littlebro import trackers
+from littlebro.management.commands.littlebro import Command
 from littlebro.models import DeadLetter, Tombstone
 from tests.commanding import AWAY, DAY, event, journaled, kept, letter, run, save, site
 
@@ -114,6 +115,29 @@ class TestDeadLetters:
         assert (code, out) == (1, "0 stored, 1 kept\n")
         assert "1 dead letters were refused again" in said
 
+    def test_notes_cannot_be_replayed(self) -> None:
+        """One stays, with the reason that it came with, and the command says why."""
+        note = b'{"littlebro":"refused","alias":"default","id":"6","collection":"c","name":"n","reason":"no"}'
+        DeadLetter.objects.create(
+            alias="default", collection="c", event_id="6", reason="no: too odd", body=note
+        )
+        letter("a")
+        code, out, said = run("deadletters", "replay", "--all")
+        assert (code, out) == (1, "1 stored, 1 kept\n")
+        assert said == "1 cannot be replayed: notes of refused input, or damaged lines."
+        assert DeadLetter.objects.get().reason == "no: too odd"
+
+    @pytest.mark.parametrize("option", ["--id", "--limit"])
+    @pytest.mark.parametrize("number", [str(2**63), "-1", "x"])
+    def test_numbers_that_no_query_holds(
+        self, option: str, number: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """They are refused before the database sees them, with exit code 2."""
+        with pytest.raises(SystemExit) as ended:
+            Command().run_from_argv(["manage.py", "littlebro", "deadletters", "list", f"{option}={number}"])
+        assert ended.value.code == 2
+        assert f"argument {option}: " in capsys.readouterr().err
+
     def test_delete(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Asks first; nobody there to ask is an error, not a yes."""
         letter()
@@ -179,3 +203,18 @@ class TestPeople:
         assert code == 0
         assert "default: dead letters: 1 deleted" in out
         assert Tombstone.objects.count() == 2
+
+    def test_letters_of_an_alias_that_is_gone(self) -> None:
+        """They are shown and erased too, though no alias of the settings owns them; others' stay."""
+        letter("1", alias="gone", user_id="7")
+        letter("2", alias="gone", sink="copy", user_id="8")
+        DeadLetter.objects.filter(event_id="1").update(anonymous_id="x")
+        for who in (("--user", "7"), ("--anonymous", "x")):
+            code, out, _ = run("person", *who)
+            assert (code, [json.loads(line)["id"] for line in out.splitlines()]) == (0, ["1"])
+        code, out, _ = run("forget", "--anonymous", "x", "--no-input")
+        assert code == 0
+        assert "default: dead letters: 1 deleted" in out
+        assert list(DeadLetter.objects.values_list("event_id", flat=True)) == ["2"]
+        run("forget", "--user", "8", "--no-input")
+        assert not DeadLetter.objects.exists()

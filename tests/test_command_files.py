@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,10 @@ class TestImport:
         code, _, said = run("import", str(path), "--format", "csv")
         assert code == 2
         assert "The first line is no header of ours: unknown key 'a'" in said
+        path.write_text("name,timestamp,params.\n1,2,3\n")
+        code, _, said = run("import", str(path), "--format", "csv")
+        assert code == 2
+        assert "unknown key 'params.'" in said
 
     def test_refused_and_dropped(self, settings: Settings, tmp_path: Path) -> None:
         """Both are told, dead letters by where they are found."""
@@ -192,7 +197,10 @@ class TestExport:
             (["--start", "soon"], "--start 'soon' is no time"),
             (["--format", "csv", "--columns", "nme"], "There is no column 'nme'"),
             (["--columns", "id"], "--columns belongs to --format csv"),
-            (["--output", "/no/such/folder/x"], "/no/such/folder/x cannot be written"),
+            (["--output", "/no/such/folder/x"], "/no/such/folder/x cannot be written: No such file"),
+            (["--output", "/"], "/ cannot be written: Is a directory."),
+            (["--output", ""], "--output wants the name of a file"),
+            (["--output", "a\0b"], "cannot be written"),
         ],
     )
     def test_usage(self, words: list[str], said: str) -> None:
@@ -247,3 +255,51 @@ class TestExport:
         code, _, said = run("export", "--output", str(tmp_path / "events.jsonl"))
         assert (code, list(tmp_path.glob(".events*"))) == (1, [])
         assert said == f"{tmp_path}/events.jsonl could not be written: No space left on device."
+
+    def test_a_link_stays_one(self, tmp_path: Path) -> None:
+        """What it points to is written, also where that is not there yet."""
+        link, target = tmp_path / "link", tmp_path / "folder" / "target"
+        target.parent.mkdir()
+        link.symlink_to(target)
+        for _ in range(2):
+            assert run("export", "--output", str(link))[0] == 0
+            assert link.is_symlink()
+            assert target.read_bytes().count(b"\n") == 2
+            assert [path.name for path in target.parent.iterdir()] == ["target"]
+
+    def test_what_is_no_file(self, tmp_path: Path) -> None:
+        """A FIFO is written into, and stays one."""
+        fifo = tmp_path / "fifo"
+        os.mkfifo(fifo)
+        read: list[bytes] = []
+        reader = threading.Thread(target=lambda: read.append(fifo.read_bytes()), daemon=True)
+        reader.start()
+        assert run("export", "--output", str(fifo))[0] == 0
+        assert fifo.is_fifo()
+        reader.join()
+        assert read[0].count(b"\n") == 2
+
+    def test_a_device(self) -> None:
+        """So is a device; a terminal of the test's own is one that no mistake can harm."""
+        master, slave = os.openpty()
+        try:
+            assert run("person", "--user", "7", "--output", os.ttyname(slave)) == (0, "", "")
+            assert b'"id":"1"' in os.read(master, 10_000)
+        finally:
+            os.close(master)
+            os.close(slave)
+
+    def test_standard_output_by_its_path(self) -> None:
+        """It is no file to be replaced, whatever it was sent to."""
+        assert run("export", "--output", "/dev/stdout") == run("export")
+
+    @pytest.mark.parametrize("words", [("export",), ("person", "--user", "7")])
+    def test_standard_output_is_utf_8(self, words: tuple[str, ...]) -> None:
+        """Whatever the encoding of the terminal is."""
+        save(event("4", user_id="7", params={"x": "Łódź ≥ 😀"}))
+        beneath = io.BytesIO()
+        stream = io.TextIOWrapper(beneath, encoding="latin-1")
+        call_command("littlebro", *words, stdout=stream)
+        written = beneath.getvalue()
+        assert written.count(b"\n") == (3 if words == ("export",) else 2)
+        assert "Łódź ≥ 😀".encode() in written

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import warnings
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from django.db import transaction
 
 from littlebro import tracker, trackers
-from littlebro.delivery import losses
+from littlebro.delivery import losses, tombstones
 from littlebro.exceptions import EventRefused
 from littlebro.models import DeadLetter, LossCount, StoredEvent
 from littlebro.storage import SaveResult, backends
@@ -185,3 +186,15 @@ def test_many_threads(settings: Any) -> None:
         thread.join()
     assert len(tracker.events(limit=1000).events) == 400
     assert len(trackers.all()) == 1
+
+
+def test_what_a_forgotten_person_did_before_stays_forgotten(settings: Any) -> None:
+    """An event that is dated back is dropped and counted, as behind a journal; a new one of theirs is kept."""
+    settings.LITTLEBRO = {}
+    tombstones.put("7", None)
+    for name, moment in (("old", datetime(2020, 1, 1, tzinfo=UTC)), ("new", None)):
+        for user in (7, 8):
+            tracker.track_event(name, user=user, timestamp=moment)
+    found = StoredEvent.objects.order_by("pk").values_list("name", "user_id")
+    assert list(found) == [("old", "8"), ("new", "7"), ("new", "8")]
+    assert losses.drain("default") == {"forgotten": 1}

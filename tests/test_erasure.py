@@ -294,6 +294,13 @@ def test_retention() -> None:
     assert purge("default") == 0
 
 
+@pytest.mark.usefixtures("_kept_ten_days")
+def test_retention_without_time_zones(settings: Any) -> None:
+    """USE_TZ changes nothing about it."""
+    settings.USE_TZ = False
+    assert purge("default") == 2
+
+
 @pytest.mark.usefixtures("_dummy")
 def test_without_retention_everything_is_kept() -> None:
     """RETENTION_DAYS unset purges nothing."""
@@ -340,6 +347,8 @@ def test_dead_letters_are_replayed_each_by_itself(monkeypatch: pytest.MonkeyPatc
         "segment:7": 1,
         "1": 1,
     }
+    damaged = "The line in the journal is no event; the file was damaged."
+    assert list(DeadLetter.objects.order_by("pk").values_list("reason", flat=True)) == [damaged, "bad input"]
 
 
 @pytest.mark.usefixtures("_dummy")

@@ -249,6 +249,21 @@ class TestRun:
         (event,) = stored()
         assert (event.params, event.context) == ({"password": "[redacted]"}, {"plan": "pro"})
 
+    @pytest.mark.parametrize("strict", [False, True])
+    def test_a_context_that_is_unfit(self, tmp_path: Path, settings: Settings, strict: bool) -> None:
+        """It makes a bad line: nothing of a line is left out unseen."""
+        settings.LITTLEBRO_STRICT = strict
+        path = tmp_path / "events.jsonl"
+        unfit = ["5", "[]", '[["a",1]]', '""', "false", '{"a":"\\u0000"}', '{"a":{"b":18446744073709551616}}']
+        lines = [f'{{"name":"n","timestamp":"2026-01-01","context":{context}}}\n' for context in unfit]
+        path.write_text("".join([*lines, '{"name":"n","timestamp":"2026-01-01","context":null}\n']))
+        bad: list[BadLine] = []
+        summary = run(path, "jsonl", on_bad=bad.append)
+        assert (summary.stored, summary.bad) == (1, len(unfit))
+        said = [f"line {n}: context: must be an object" for n in range(1, 6)]
+        said += ["line 6: context.a: holds NUL", "line 7: context.a.b: an integer beyond"]
+        assert [str(item)[: len(start)] for item, start in zip(bad, said, strict=True)] == said
+
     def test_what_the_backend_refuses(self, tmp_path: Path, settings: Settings, location: str) -> None:
         """It becomes a dead letter, shown with its line."""
         settings.LITTLEBRO = {"default": {"BACKEND": "tests.test_importing.Picky", "LOCATION": location}}

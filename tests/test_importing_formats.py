@@ -1,15 +1,18 @@
 """What each format of a file makes of a line."""
 
 import datetime
+import tracemalloc
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from littlebro.importing import BadLine, Record, SourceError
-from littlebro.importing.access_log import read_combined, read_common
+from littlebro.importing.access_log import read_combined, read_common, read_vhost_combined
 from littlebro.importing.csv_table import read_csv
 from littlebro.importing.jsonl import read_jsonl
+from littlebro.importing.source import MAX_LINE
 
 Settings = Any  # the class of the fixture has one name in one version and another in the next
 START = '192.0.2.77 - - [17/May/2015:10:05:03 +0200] "GET /a?token=1 HTTP/1.1"'
@@ -129,6 +132,12 @@ class TestAccessLog:
                 "the time stamp is no time",
             ),
             (LINE.replace("+0200", "+9900"), "the time stamp is no time"),
+            (LINE.replace(" 203 ", f" {'9' * 5000} "), "not the combined format"),
+            (f"example.org:443 {LINE}", "not the combined format; it fits --format vhost_combined"),
+            (
+                f"[2001:db8::1]:8080 {LINE.replace('- - [', '- jane [')}",
+                "not the combined format; it fits --format vhost_combined",
+            ),
         ],
     )
     def test_bad_lines(self, line: str, said: str) -> None:
@@ -138,6 +147,21 @@ class TestAccessLog:
     def test_the_other_format_is_named(self) -> None:
         """Combined lines read as common ones say so."""
         assert "it fits --format combined" in reason(read_common(numbered(LINE)))
+
+    @pytest.mark.parametrize("host", ["example.org:443", "203.0.113.5:80", "[2001:db8::1]:8080", "x:1"])
+    def test_the_virtual_host_before_it(self, host: str) -> None:
+        """Apache's vhost_combined is the combined format behind it."""
+        line = f"{host} {LINE.replace('- - [', '- jane [')}"
+        (record,) = read_vhost_combined(numbered(line), user_from_log=True)
+        assert one(record).arguments == {**combined(LINE), "user": "jane"}
+        assert "it fits --format combined" in reason(read_vhost_combined(numbered(LINE)))
+
+    @pytest.mark.parametrize(
+        "start", ["2001:db8::1 - jane doe", "192.0.2.77:51234 - jane doe", "2001:db8::1 - -"]
+    )
+    def test_colons_that_are_no_virtual_host(self, start: str) -> None:
+        """An address may hold colons, and a user spaces."""
+        assert combined(LINE.replace("192.0.2.77 - -", start))["params"]["path"] == "/a"
 
     def test_a_hostile_line_takes_no_time(self) -> None:
         """No line makes the expressions go back and forth."""
@@ -150,6 +174,8 @@ class TestJsonLines:
 
     def test_all_keys(self) -> None:
         """A line is what `track_event` takes; null is as good as absent."""
+        (without,) = read_jsonl(numbered('{"name":"n","timestamp":"2026-01-02","v":null}'))
+        assert set(one(without).arguments) == {"name", "timestamp"}
         (record,) = read_jsonl(
             numbered(
                 b'\xef\xbb\xbf{"id":"a","name":"n","timestamp":"2026-01-02T03:04:05.000006Z","params":{"x":9007199254740993},'
@@ -178,7 +204,10 @@ class TestJsonLines:
                 "unknown key 'prams'. Did you mean 'params'?",
             ),
             ('{"name":"n","timestamp":"2026-01-01","v":2}', "newer format"),
-            ('{"name":"n","timestamp":"2026-01-01","v":true}', "newer format"),
+            *(
+                (f'{{"name":"n","timestamp":"2026-01-01","v":{v}}}', "v: must be a whole number")
+                for v in ("true", '"1"', "0", "1.0", "-1", "[]")
+            ),
         ],
     )
     def test_bad_lines(self, line: str | bytes, said: str) -> None:
@@ -233,6 +262,9 @@ class TestCsv:
             ("name,timestamp,parms", "Did you mean 'params'?"),
             ("name,timestamp,name", "names name twice"),
             ("name,params", "no column 'timestamp'"),
+            ("name,timestamp,params.", "unknown key 'params.'"),
+            ("name,timestamp,context.", "unknown key 'context.'"),
+            ('name,"timestamp', "The first line is no header of ours: not CSV"),
         ],
     )
     def test_bad_headers(self, header: str, said: str) -> None:
@@ -247,3 +279,58 @@ class TestCsv:
         bad, good = read_csv(lines)
         assert str(bad) == "line 2: too long"
         assert one(good).line == 3
+
+    @pytest.mark.parametrize(
+        "bad, said",
+        [
+            ('bad,2026-01-01,"{', "line 4: not CSV"),
+            # The next quote closes it, so that the rows between are part of one that is CSV.
+            ('bad,2026-01-01,"', "line 4: params: not JSON"),
+            ('"bad,2026-01-01,', "line 4: 3 cells under 3 columns"),
+        ],
+    )
+    @pytest.mark.parametrize("closed", [True, False])
+    def test_a_quote_left_open(self, bad: str, said: str, closed: bool) -> None:
+        """The rows after it are read, whether another quote comes or none."""
+        rows = [f"ok{n},2026-01-01,\n" for n in range(2000)]
+        rows[2] = f"{bad}\n"
+        if closed:
+            rows[1500] = bad.replace("bad", "worse") + "\n"
+        items = list(read_csv(numbered("name,timestamp,params\n", *rows)))
+        names = [item.arguments["name"] for item in items if isinstance(item, Record)]
+        assert names == [row.split(",")[0] for row in rows if row.startswith("ok")]
+        assert [item.line for item in items if isinstance(item, BadLine)] == [4, 1502][: 1 + closed]
+        assert [one(item).line for item in items if isinstance(item, Record)][-1] == 2001
+
+    def test_a_quote_left_open_before_a_line_too_long(self) -> None:
+        """Both are bad, and what stands between them is read."""
+        lines: list[tuple[int, bytes | BadLine]] = [
+            (1, b"name,timestamp\n"), (2, b'"n,2026-01-01\n'), (3, b"n,2026-01-01\n"), (4, BadLine("too long", 4)),
+            (5, b"n,2026-01-01\n"),
+        ]  # fmt: skip
+        items = list(read_csv(iter(lines)))
+        assert [item.line for item in items] == [2, 3, 4, 5]
+        assert [str(item) for item in items if isinstance(item, BadLine)] == [
+            "line 2: not CSV: a quote is left open",
+            "line 4: too long",
+        ]
+
+    def test_a_quote_left_open_takes_no_memory(self) -> None:
+        """However long the file is: a row is no longer than a line may be."""
+        row = b"n,2026-01-01," + b"1" * 1000 + b"\n"
+        lines = [b"name,timestamp,params.n\n", b'n,2026-01-01,"\n']
+        feed = ((n, lines[n - 1] if n < 3 else row) for n in range(1, 20_000))
+        tracemalloc.start()
+        try:
+            counts = Counter(type(item) for item in read_csv(feed))
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert counts == {Record: 19_997, BadLine: 1}
+        assert peak < 8 * MAX_LINE
+
+    def test_a_hostile_file_takes_no_time(self) -> None:
+        """Every line leaves a quote open for all the others: each is one bad row, and is not read for ever."""
+        items = list(read_csv(numbered("name,timestamp,params\n", *['x",y,"\n'] * 50_000)))
+        assert [item.line for item in items] == list(range(2, 50_002))
+        assert all(isinstance(item, BadLine) for item in items)

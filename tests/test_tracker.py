@@ -69,6 +69,7 @@ def stored(alias: str = "default") -> list[Event]:
     return trackers[alias].events().events
 
 
+@pytest.mark.django_db
 def test_the_event_comes_back() -> None:
     """A call returns the event as it is stored, with all that was passed, in the alias's backend and its sink."""
     event = tracker.track_event(
@@ -98,6 +99,7 @@ def test_aliases_have_streams_of_their_own() -> None:
     assert (stored("audit"), stored()) == ([event], [])
 
 
+@pytest.mark.django_db(transaction=True)
 async def test_the_async_twins_do_the_same() -> None:
     """atrack_event, atrack_events, aevents and aflush are the sync forms, awaited."""
     one = await tracker.atrack_event(

@@ -11,8 +11,8 @@ from pathlib import Path
 from littlebro.analysis.lake.erase import erase_person, expire
 from littlebro.analysis.lake.manifest import lake_of
 from littlebro.conf import alias_config
+from littlebro.delivery import deadletters, retention
 from littlebro.delivery import forget as delivery_forget
-from littlebro.delivery import retention
 
 __all__ = ["forget", "purge"]
 
@@ -21,8 +21,10 @@ def forget(alias: str, user_id: str | None = None, anonymous_id: str | None = No
     """Erase a person from `alias`: see `littlebro.delivery.forget.forget`; and from the lakes of its stores.
 
     The answer has ``lake`` besides, where there is one: how many events went from the lakes of backend and sinks.
+    Dead letters of aliases that stand in the settings no more belong to nobody: they go with any alias's.
     """
     erased = delivery_forget.forget(alias, user_id=user_id, anonymous_id=anonymous_id)
+    erased["dead letters"] += deadletters.forget_abandoned(user_id, anonymous_id)
     lakes = [erase_person(name, user_id, anonymous_id) for name in _stores(alias)]
     return {**erased, "lake": sum(lakes)} if lakes else erased
 

@@ -12,8 +12,6 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Final, TypeVar
 
-from django.utils import timezone
-
 from littlebro.analysis.question import Path, Person, Step, zone_of
 from littlebro.analysis.result import Result, Table
 from littlebro.commands.base import Terminal, UsageError, add_alias, chosen
@@ -113,7 +111,7 @@ def _span(options: Mapping[str, Any], zone: tzinfo) -> tuple[datetime | None, da
     since, until = options["since"] or "", options["until"] or ""
     if options["range"] and (since or until):
         raise InvalidQuery("--range is a range by itself: leave --since and --until out.")
-    asked = range_of(options["range"] or "", since, until, zone, timezone.now())
+    asked = range_of(options["range"] or "", since, until, zone, datetime.now(UTC))
     if asked.start is not None:
         return asked.start, asked.end
     (alias,) = chosen(options["alias"])
@@ -185,7 +183,7 @@ def show(
     if options["json"]:
         terminal.dump(result.as_json())
     elif options["csv"]:
-        terminal.out.write(csv_text(result.table()), str, "")
+        terminal.raw(csv_text(result.table()))
     else:
         print_table(terminal, result.table() if table is None else table)
         terminal.note(" ".join(filter(None, (note, f"As of {_moment(result.as_of, options['tz'])}."))))

@@ -6,7 +6,7 @@ all is done, or a sentence about what was refused or left over (exit code 1). `U
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -25,6 +25,7 @@ __all__ = [
     "add_alias",
     "ask",
     "chosen",
+    "database_number",
     "each_alias",
     "explain",
     "left_over",
@@ -57,7 +58,16 @@ class Terminal(NamedTuple):
 
     def dump(self, value: object) -> None:
         """Print `value` as indented JSON."""
-        self.out.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+        self.raw(f"{msgspec.json.format(msgspec.json.encode(value), indent=2).decode()}\n")
+
+    def raw(self, text: str) -> None:
+        """Print text for machines as it is, and in UTF-8 whatever the terminal's encoding is."""
+        buffer = getattr(self.out, "buffer", None)
+        if buffer is None:
+            self.out.write(text, str, "")
+            return
+        self.out.flush()
+        buffer.write(text.encode())
 
 
 class Subcommand(Protocol):
@@ -92,6 +102,14 @@ def chosen(alias: str | None) -> list[str]:
     if alias not in known:
         raise UsageError(f"LITTLEBRO has no alias {alias!r}.{nearest(alias, known)}")
     return [alias]
+
+
+def database_number(text: str) -> int:
+    """Return the number that an option gives, one that a query can hold: the `type` of such an option."""
+    number = int(text)
+    if not 0 <= number < 2**63:
+        raise ArgumentTypeError(f"{text[:20]} is not a number from 0 to {2**63 - 1}")
+    return number
 
 
 def each_alias(names: Iterable[str], work: Callable[[str], None]) -> list[Failure]:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from littlebro.commands.base import Terminal, UsageError, add_alias, ask, chosen, printable, table
-from littlebro.delivery.deadletters import replay
+from littlebro.commands.base import (
+    Terminal,
+    UsageError,
+    add_alias,
+    ask,
+    chosen,
+    database_number,
+    printable,
+    table,
+)
+from littlebro.delivery.deadletters import replay_each
 from littlebro.models import DeadLetter
 
 if TYPE_CHECKING:
@@ -32,10 +42,16 @@ def arguments(parser: ArgumentParser) -> None:
         "--sink", metavar="ALIAS", help="Only those that this sink refused; '' is the alias's backend."
     )
     parser.add_argument(
-        "--id", type=int, action="append", metavar="N", help="This one (see list); may be repeated."
+        "--id",
+        type=database_number,
+        action="append",
+        metavar="N",
+        help="This one (see list); may be repeated.",
     )
     parser.add_argument("--all", action="store_true", help="All of them; all but list want a filter or this.")
-    parser.add_argument("--limit", type=int, default=50, metavar="N", help="Most lines of a list (50).")
+    parser.add_argument(
+        "--limit", type=database_number, default=50, metavar="N", help="Most lines of a list (50)."
+    )
     parser.add_argument("--json", action="store_true", help="Print JSON lines, for machines (list, show).")
     parser.add_argument(
         "--no-input",
@@ -71,7 +87,7 @@ def run(terminal: Terminal, options: Mapping[str, Any]) -> str | None:
 
 def _list(terminal: Terminal, letters: QuerySet[DeadLetter], options: Mapping[str, Any]) -> str | None:
     total = letters.count()
-    shown = letters.defer("body")[: max(0, options["limit"])]
+    shown = letters.defer("body")[: options["limit"]]
     if options["json"]:
         for letter in shown:
             terminal.say(msgspec.json.encode(_facts(letter)).decode())
@@ -110,11 +126,17 @@ def _show(terminal: Terminal, letters: QuerySet[DeadLetter], options: Mapping[st
 
 
 def _replay(terminal: Terminal, letters: QuerySet[DeadLetter], _options: Mapping[str, Any]) -> str | None:
-    stored, kept = replay(letters)
-    terminal.say(f"{stored} stored, {kept} kept")
-    if kept:
-        return f"{kept} dead letters were refused again; `littlebro deadletters list` has the reasons."
-    return None
+    became = Counter(replay_each(letters))
+    refused, hopeless = became["refused"], became["hopeless"]
+    terminal.say(f"{became['stored']} stored, {refused + hopeless} kept")
+    said = []
+    if refused:
+        said.append(
+            f"{refused} dead letters were refused again; `littlebro deadletters list` has the reasons."
+        )
+    if hopeless:
+        said.append(f"{hopeless} cannot be replayed: notes of refused input, or damaged lines.")
+    return " ".join(said) or None
 
 
 def _delete(terminal: Terminal, letters: QuerySet[DeadLetter], options: Mapping[str, Any]) -> str | None:

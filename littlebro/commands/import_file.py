@@ -9,7 +9,16 @@ from typing import Any, Final
 
 from littlebro.commands.base import Terminal, UsageError, add_alias, chosen, explain, printable
 from littlebro.conf import COLLECTION
-from littlebro.importing import FORMATS, BadLine, Importer, Source, SourceError, Summary, open_source
+from littlebro.importing import (
+    ACCESS_LOGS,
+    FORMATS,
+    BadLine,
+    Importer,
+    Source,
+    SourceError,
+    Summary,
+    open_source,
+)
 from littlebro.storage.handler import backends
 
 __all__ = ["HELP", "arguments", "run"]
@@ -49,8 +58,8 @@ def run(terminal: Terminal, options: Mapping[str, Any]) -> str | None:
     (alias,) = chosen(options["alias"])
     if options["collection"] is not None and not COLLECTION.fullmatch(options["collection"]):
         raise UsageError(f"--collection {options['collection']!r} must be 1-64 of A-Z a-z 0-9 _ -.")
-    if options["user_from_log"] and options["format"] not in {"combined", "common"}:
-        raise UsageError("--user-from-log belongs to the access logs, --format combined or common.")
+    if options["user_from_log"] and options["format"] not in ACCESS_LOGS:
+        raise UsageError(f"--user-from-log belongs to the access logs, --format {', '.join(ACCESS_LOGS)}.")
     try:
         with open_source(options["file"]) as source:
             progress = _Progress(terminal, source, options["show"])
@@ -68,7 +77,7 @@ def run(terminal: Terminal, options: Mapping[str, Any]) -> str | None:
         raise UsageError(explain(error)) from error
     progress.clear()
     _report(terminal, importer.summary, alias, by_tracker=options["by_tracker"])
-    return broken or _rest(importer.summary)
+    return broken or _rest(importer.summary, by_tracker=options["by_tracker"])
 
 
 def _run(importer: Importer, source: Source) -> str | None:
@@ -87,12 +96,13 @@ def _run(importer: Importer, source: Source) -> str | None:
     return None
 
 
-def _rest(summary: Summary) -> str | None:
+def _rest(summary: Summary, *, by_tracker: bool) -> str | None:
     if not summary.bad and not summary.refused:
         return None
     parts = [f"{summary.bad} bad lines were left out"] if summary.bad else []
     if summary.refused:
-        parts.append(f"{summary.refused} events were refused by the backend (`littlebro deadletters list`)")
+        whose = "tracker (the log says why)" if by_tracker else "backend (`littlebro deadletters list`)"
+        parts.append(f"{summary.refused} events were refused by the {whose}")
     return f"{', '.join(parts)}."
 
 

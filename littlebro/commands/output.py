@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from argparse import ArgumentParser
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from django.core.management.base import CommandError
 
@@ -25,25 +27,41 @@ def add_output(parser: ArgumentParser) -> None:
 
 def write(terminal: Terminal, path: str | None, pieces: Iterable[str]) -> None:
     """Write `pieces` of text as UTF-8, as they come."""
-    if path is None or path == "-":
+    if path in {None, "-", "/dev/stdout"}:
         for piece in pieces:
-            terminal.out.write(piece, str, "")
-        return
-    target = Path(path)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+            terminal.raw(piece)
+    elif not path:
+        raise UsageError("--output wants the name of a file.")
+    else:
+        with _opened(path) as stream:
+            stream.writelines(pieces)
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[TextIO]:
+    """Open a file that appears when it is whole, also behind a link; a FIFO or a device is written straight into."""
     try:
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}.") from error
+        target = Path(path)
+        straight = target.exists() and not target.is_file()
+        target = target if straight else target.resolve()
+        part = target if straight else target.with_name(f".{target.name}.{os.getpid()}.part")
+        descriptor = os.open(part, os.O_WRONLY | (0 if straight else os.O_CREAT | os.O_EXCL), 0o600)
+    except (OSError, RuntimeError, ValueError) as error:  # the last two: links in a circle, a name with NUL
+        raise UsageError(f"{path} cannot be written: {_reason(error)}.") from error
     try:
         with open(descriptor, "w", encoding="utf-8", newline="") as stream:  # noqa: PTH123 - a descriptor
-            stream.writelines(pieces)
-        part.replace(target)
+            yield stream
+        if not straight:
+            part.replace(target)
     except BaseException as error:
-        part.unlink(missing_ok=True)
+        if not straight:
+            part.unlink(missing_ok=True)
         if isinstance(
             error, OSError
         ):  # of the file: what reads the events has words of its own for its errors
-            message = f"{path} could not be written: {error.strerror or error}."
-            raise CommandError(message) from error
+            raise CommandError(f"{path} could not be written: {_reason(error)}.") from error
         raise
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from littlebro.analysis.question import Person, zone_of
 from littlebro.analysis.reports.person import PersonReport
@@ -19,12 +19,16 @@ from littlebro.commands.asking import add_format, answer, print_table, show
 from littlebro.commands.base import Failure, Terminal, UsageError, add_alias, chosen, explain, left_over
 from littlebro.commands.forget import add_person, person_of
 from littlebro.commands.output import add_output, write
+from littlebro.delivery.deadletters import abandoned
 from littlebro.delivery.forget import person
 from littlebro.delivery.handler import trackers
 from littlebro.events.event import Event, decode
 from littlebro.exceptions import LittlebroError
 from littlebro.exporting import as_jsonl
 from littlebro.models import DeadLetter
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
 
 __all__ = ["HELP", "arguments", "run"]
 
@@ -111,25 +115,28 @@ def _timeline(result: PersonReport) -> Table:
 
 def _known(who: Mapping[str, str | None], failures: list[Failure]) -> Iterator[Event]:
     seen: set[tuple[str, str]] = set()
-    for name in chosen(None):
+    places = [(name, _of_alias(name, who, failures)) for name in chosen(None)]
+    for name, events in (*places, ("dead letters", _of_letters(abandoned(), who))):
         try:
-            left = trackers[name].upkeep().get("left")
-            if left and not trackers[name].flush():
-                failures.append(
-                    Failure(name, "events still wait in the journal (`littlebro status` says why)")
-                )
-            for source in (person(name, **who), _letters(name, who)):
-                for event in source:
-                    if (event.collection, event.id) not in seen:
-                        seen.add((event.collection, event.id))
-                        yield event
+            for event in events:
+                if (event.collection, event.id) not in seen:
+                    seen.add((event.collection, event.id))
+                    yield event
         except Exception as error:  # noqa: BLE001 - each alias fails for itself; the reason is shown
             failures.append(Failure(name, explain(error)))
 
 
-def _letters(alias: str, who: Mapping[str, str | None]) -> Iterator[Event]:
+def _of_alias(name: str, who: Mapping[str, str | None], failures: list[Failure]) -> Iterator[Event]:
+    left = trackers[name].upkeep().get("left")
+    if left and not trackers[name].flush():
+        failures.append(Failure(name, "events still wait in the journal (`littlebro status` says why)"))
+    yield from person(name, **who)
+    yield from _of_letters(DeadLetter.objects.filter(alias=name), who)
+
+
+def _of_letters(letters: QuerySet[DeadLetter], who: Mapping[str, str | None]) -> Iterator[Event]:
     known = {field: value for field, value in who.items() if value is not None}
-    for letter in DeadLetter.objects.filter(alias=alias, **known).order_by("pk").iterator(chunk_size=500):
+    for letter in letters.filter(**known).order_by("pk").iterator(chunk_size=500):
         try:
             yield decode(bytes(letter.body))
         except LittlebroError:

@@ -5,20 +5,33 @@ made the destination refuse them was mended. What the caller got wrong arrives h
 the params (they could not be read, so they could not be redacted), and cannot be replayed.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from littlebro.conf import aliases
 from littlebro.events.event import Event, decode, encode
-from littlebro.exceptions import LittlebroError
+from littlebro.exceptions import InvalidEvent, LittlebroError
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from littlebro.models import DeadLetter
 
-__all__ = ["add", "add_refused", "add_unreadable", "remove", "replay"]
+__all__ = [
+    "abandoned",
+    "add",
+    "add_refused",
+    "add_unreadable",
+    "forget_abandoned",
+    "remove",
+    "replay",
+    "replay_each",
+]
+
+_Became = Literal["stored", "refused", "hopeless"]
 
 
 def _keep(letters: Sequence["DeadLetter"]) -> None:
@@ -92,27 +105,54 @@ def add_unreadable(alias: str, lines: Mapping[str, bytes]) -> None:
     )
 
 
+def abandoned() -> "QuerySet[DeadLetter]":
+    """Return the letters of aliases that stand in the settings no more."""
+    from littlebro.models import DeadLetter  # noqa: PLC0415 - models need a configured Django
+
+    return DeadLetter.objects.exclude(alias__in=aliases())
+
+
+def forget_abandoned(user_id: str | None, anonymous_id: str | None) -> int:
+    """Delete the letters of a person that no alias's own erasure reaches; return how many there were."""
+    people = {"user_id": user_id, "anonymous_id": anonymous_id}
+    return sum(
+        abandoned().filter(**{field: value}).delete()[0]
+        for field, value in people.items()
+        if value is not None
+    )
+
+
 def replay(letters: "QuerySet[DeadLetter]") -> tuple[int, int]:
-    """Deliver dead letters once more, each by itself; return how many were stored and how many stay.
+    """Deliver dead letters once more, as `replay_each` does; return how many were stored and how many stay."""
+    became = Counter(replay_each(letters))
+    return became["stored"], became["refused"] + became["hopeless"]
+
+
+def replay_each(letters: "QuerySet[DeadLetter]") -> Iterator[_Became]:
+    """Deliver dead letters once more, each by itself; yield what became of each.
 
     A letter is deleted when its destination has the event. One that is refused again stays, with one more
-    attempt and the new reason; so does one whose destination is away, as it was.
+    attempt and the new reason; so does one whose destination is away, as it was. A note about refused input, or a
+    damaged line, is hopeless: it stays, with the reason that it came with.
     """
+    for letter in letters.iterator(chunk_size=500):
+        yield _replay_one(letter)
+
+
+def _replay_one(letter: "DeadLetter") -> _Became:
     from littlebro.delivery.handler import trackers  # noqa: PLC0415 - the handler knows all the trackers
 
-    stored = kept = 0
-    for letter in letters.iterator(chunk_size=500):
+    try:
         try:
-            refused = (
-                trackers[letter.alias].delivery_to(letter.sink).save([decode(bytes(letter.body))]).refused
-            )
-        except Exception as error:  # noqa: BLE001 - the letter stays, with the reason
-            reason = str(error) if isinstance(error, LittlebroError) else f"{type(error).__name__}: {error}"
-            type(letter).objects.filter(pk=letter.pk).update(reason=reason)
-            refused = {("", ""): reason}
-        if refused:
-            kept += 1
-        else:
-            letter.delete()
-            stored += 1
-    return stored, kept
+            event = decode(bytes(letter.body))
+        except InvalidEvent:
+            return "hopeless"
+        refused = trackers[letter.alias].delivery_to(letter.sink).save([event]).refused
+    except Exception as error:  # noqa: BLE001 - the letter stays, with the reason
+        reason = str(error) if isinstance(error, LittlebroError) else f"{type(error).__name__}: {error}"
+        type(letter).objects.filter(pk=letter.pk).update(reason=reason)
+        return "refused"
+    if refused:
+        return "refused"
+    letter.delete()
+    return "stored"

@@ -1,8 +1,6 @@
 """Retention: events older than an alias's RETENTION_DAYS are deleted, in its backend and in its sinks."""
 
-from datetime import timedelta
-
-from django.utils import timezone
+from datetime import UTC, datetime, timedelta
 
 from littlebro.conf import alias_config
 from littlebro.events.query import EventQuery
@@ -16,7 +14,7 @@ def expired(alias: str) -> EventQuery | None:
     config = alias_config(alias)
     if config.retention_days is None:
         return None
-    end = timezone.now() - timedelta(days=config.retention_days)
+    end = datetime.now(UTC) - timedelta(days=config.retention_days)
     return EventQuery(end=end, collections=(config.collection,))
 
 

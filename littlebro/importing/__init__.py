@@ -5,7 +5,17 @@
 """
 
 from littlebro.importing.records import BadLine, Record
-from littlebro.importing.run import FORMATS, Importer, Summary
+from littlebro.importing.run import ACCESS_LOGS, FORMATS, Importer, Summary
 from littlebro.importing.source import Source, SourceError, open_source
 
-__all__ = ["FORMATS", "BadLine", "Importer", "Record", "Source", "SourceError", "Summary", "open_source"]
+__all__ = [
+    "ACCESS_LOGS",
+    "FORMATS",
+    "BadLine",
+    "Importer",
+    "Record",
+    "Source",
+    "SourceError",
+    "Summary",
+    "open_source",
+]

@@ -1,4 +1,4 @@
-"""Access logs in the "common" and "combined" formats of Apache and nginx: a line becomes a `page-accessed`.
+"""Access logs in the "common", "combined" and "vhost_combined" formats of Apache and nginx, as `page-accessed`.
 
 Params are path, method, status and bytes; context is ip, user_agent and referrer, cut down by the same privacy
 rules as those of a request: `LITTLEBRO_IP` holds, query strings go. The log's user field is a login name and no
@@ -18,19 +18,23 @@ from django.utils.encoding import repercent_broken_unicode
 from littlebro.importing.records import BadLine, Record
 from littlebro.privacy import clean_path, clean_referrer, clean_user_agent, shorten_ip
 
-__all__ = ["read_combined", "read_common"]
+__all__ = ["read_combined", "read_common", "read_vhost_combined"]
 
 _Lines = Iterable[tuple[int, bytes | BadLine]]
 
 _COMMON: Final = re.compile(
-    r"(?P<host>\S+) \S+ (?P<user>.*?) "
+    r"(?P<host>\S+) (?P<ident>\S+) (?P<user>.*?) "
     r"\[(?P<day>\d\d)/(?P<month>[A-Z][a-z]{2})/(?P<year>\d{4}):(?P<time>\d\d:\d\d:\d\d) (?P<zone>[+-]\d{4})\] "
-    r'"(?P<request>(?:[^"\\]|\\.)*)" (?P<status>\d{3}|-) (?P<bytes>\d+|-)'
+    r'"(?P<request>(?:[^"\\]|\\.)*)" (?P<status>\d{3}|-) (?P<bytes>\d{1,19}|-)'
 )
 # The closing quote of the agent may be missing: servers cut a line that outgrows their buffer.
 _COMBINED: Final = re.compile(
     _COMMON.pattern + r' "(?P<referrer>(?:[^"\\]|\\.)*)" "(?P<agent>(?:[^"\\]|\\.)*)(?:"(?: .*)?)?', re.DOTALL
 )
+# Apache's vhost_combined puts the virtual host and its port before all else.
+_VHOST: Final = re.compile(r"\S+:\d{1,5} " + _COMBINED.pattern, re.DOTALL)
+_FORMATS: Final = {"vhost_combined": _VHOST, "combined": _COMBINED, "common": _COMMON}
+_PORT: Final = re.compile(r".*:\d{1,5}")
 _REQUEST: Final = re.compile(
     r"(?P<method>[A-Za-z0-9!#$%&'*+.^_`|~-]+) (?P<target>\S.*?)(?: HTTP/\d(?:\.\d)?)?", re.DOTALL
 )
@@ -44,15 +48,21 @@ _MONTHS: Final = {
 
 def read_common(lines: _Lines, *, user_from_log: bool = False) -> Iterator[Record | BadLine]:
     """Read lines in the common format; a blank one is skipped."""
-    yield from _read(lines, _COMMON, user_from_log)
+    yield from _read(lines, "common", user_from_log)
 
 
 def read_combined(lines: _Lines, *, user_from_log: bool = False) -> Iterator[Record | BadLine]:
     """Read lines in the combined format, which adds referrer and user agent; further fields are ignored."""
-    yield from _read(lines, _COMBINED, user_from_log)
+    yield from _read(lines, "combined", user_from_log)
 
 
-def _read(lines: _Lines, pattern: re.Pattern[str], user_from_log: bool) -> Iterator[Record | BadLine]:
+def read_vhost_combined(lines: _Lines, *, user_from_log: bool = False) -> Iterator[Record | BadLine]:
+    """Read lines in the combined format with the virtual host and its port, which are left out, before it."""
+    yield from _read(lines, "vhost_combined", user_from_log)
+
+
+def _read(lines: _Lines, file_format: str, user_from_log: bool) -> Iterator[Record | BadLine]:
+    pattern = _FORMATS[file_format]
     for number, line in lines:
         if isinstance(line, BadLine):
             yield line
@@ -61,9 +71,10 @@ def _read(lines: _Lines, pattern: re.Pattern[str], user_from_log: bool) -> Itera
         if not content.strip():
             continue
         # Bytes that are no UTF-8 are kept the way servers escape them, \xhh.
-        found = pattern.fullmatch(content.decode("utf-8-sig" if number == 1 else "utf-8", "backslashreplace"))
-        if found is None:
-            yield BadLine(_why_not(content, pattern), number)
+        text = content.decode("utf-8-sig" if number == 1 else "utf-8", "backslashreplace")
+        found = pattern.fullmatch(text)
+        if found is None or _is_shifted(found):
+            yield BadLine(_why_not(text, file_format), number)
             continue
         try:
             yield Record(number, content, _arguments(found, user_from_log))
@@ -71,13 +82,16 @@ def _read(lines: _Lines, pattern: re.Pattern[str], user_from_log: bool) -> Itera
             yield BadLine(f"the time stamp is no time: {error}", number)
 
 
-def _why_not(content: bytes, pattern: re.Pattern[str]) -> str:
-    text = content.decode("utf-8", "backslashreplace")
-    if pattern is _COMMON and _COMBINED.fullmatch(text):
-        return "not the common format; it fits --format combined"
-    if pattern is _COMBINED and _COMMON.fullmatch(text):
-        return "not the combined format, referrer and user agent are missing; it fits --format common"
-    return f"not the {'common' if pattern is _COMMON else 'combined'} format"
+def _is_shifted(found: re.Match[str]) -> bool:
+    """Return whether a virtual host was taken for the client, so that client and "-" became "-" and the user."""
+    return found["ident"] != "-" and " " in found["user"] and _PORT.fullmatch(found["host"]) is not None
+
+
+def _why_not(text: str, file_format: str) -> str:
+    """Say that `text` is not in the format, and in which it is."""
+    fitting = [name for name, pattern in _FORMATS.items() if name != file_format and pattern.fullmatch(text)]
+    hint = f"; it fits --format {fitting[0]}" if fitting else ""
+    return f"not the {file_format} format{hint}"
 
 
 def _arguments(found: re.Match[str], user_from_log: bool) -> dict[str, Any]:

@@ -66,8 +66,10 @@ def check_keys(keys: Iterable[str]) -> None:
 
 def arguments_of(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of `track_event` that an exported event stands for."""
-    version = fields.get("v", FORMAT)
-    if type(version) is not int or not 1 <= version <= FORMAT:
+    version = FORMAT if fields.get("v") is None else fields["v"]
+    if type(version) is not int or version < 1:
+        raise BadLine("v: must be a whole number from 1 on")
+    if version > FORMAT:
         raise BadLine(f"v: the event is of a newer format; this littlebro reads up to {FORMAT}")
     arguments = {
         _KEYS[key]: value

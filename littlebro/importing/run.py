@@ -20,8 +20,9 @@ from littlebro.delivery.deliver import Outcome
 from littlebro.delivery.handler import trackers
 from littlebro.events.event import Event, encode
 from littlebro.events.query import EventQuery
+from littlebro.events.validator import Validator
 from littlebro.exceptions import InvalidEvent, LittlebroError
-from littlebro.importing.access_log import read_combined, read_common
+from littlebro.importing.access_log import read_combined, read_common, read_vhost_combined
 from littlebro.importing.csv_table import read_csv
 from littlebro.importing.identity import Identities
 from littlebro.importing.jsonl import read_jsonl
@@ -30,15 +31,16 @@ from littlebro.importing.source import Source
 from littlebro.storage.base import BaseBackend
 from littlebro.storage.handler import backends
 
-__all__ = ["FORMATS", "Importer", "Summary"]
+__all__ = ["ACCESS_LOGS", "FORMATS", "Importer", "Summary"]
 
 FORMATS: Final[Mapping[str, Callable[..., Iterator[Record | BadLine]]]] = {
     "combined": read_combined,
     "common": read_common,
+    "vhost_combined": read_vhost_combined,
     "jsonl": read_jsonl,
     "csv": read_csv,
 }
-ACCESS_LOGS: Final = ("combined", "common")
+ACCESS_LOGS: Final = ("combined", "common", "vhost_combined")
 
 _BATCH: Final = 500
 # Events that the tracker may have in its journal, and seconds that it may take to send them on.
@@ -98,6 +100,7 @@ class Importer:
         self._read = FORMATS[file_format]
         self._options: dict[str, Any] = {"user_from_log": user_from_log} if file_format in ACCESS_LOGS else {}
         self._identities = Identities(file_format)
+        self._validator = Validator()
         self._tracker = trackers[alias]
         self._backend = backends[alias]
         self._collection = collection
@@ -146,6 +149,7 @@ class Importer:
         if self._collection is not None:
             arguments["collection"] = self._collection
         try:
+            self._check_context(arguments.get("context"))
             event = self._tracker.build(**arguments)
         except InvalidEvent as error:
             self._count_bad(BadLine(str(error), record.line))
@@ -155,6 +159,10 @@ class Importer:
             return
         self._batch.append(event)
         self._lines[event.collection, event.id] = record.line
+
+    def _check_context(self, context: Any) -> None:
+        """Raise `InvalidEvent` for an unfit value: of a call's context it would be left out, a line tells of it."""
+        self._validator.find_unfit(self._validator.snapshot(context, "context"), "context")
 
     def _count_bad(self, bad: BadLine) -> None:
         self.summary.bad += 1
