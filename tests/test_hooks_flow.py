@@ -242,7 +242,6 @@ def test_redactors_follow_each_other(plug: Any) -> None:
         ["params"], {"params": 1}, {("params",): 1}, {("name", "x"): 1}, {(): 1}, {7: 1}, "text",
         {("params", "v"): object()}, {("params", "v"): float("nan")}, NoTruth(), NoKeys(),
     ],
-    ids=str,
 )  # fmt: skip
 def test_a_failing_redactor_fails_closed(plug: Any, changes: Any, caplog: pytest.LogCaptureFixture) -> None:
     """The event is dropped and kept nowhere, counted, and neither log nor dead letter shows what it held."""

@@ -10,6 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.utils.safestring import mark_safe
 
+from littlebro.analysis.erasure import forget
 from littlebro.analysis.question import Person
 from littlebro.dashboard import keeping
 from littlebro.dashboard.access import ERASE, MANAGE, PERSONS, access_of
@@ -18,7 +19,6 @@ from littlebro.dashboard.plugins import added
 from littlebro.dashboard.questions import Question
 from littlebro.dashboard.shown import as_text
 from littlebro.dashboard.views import Views
-from littlebro.delivery.forget import forget
 from littlebro.exceptions import InvalidQuery
 
 __all__ = ["Dashboard"]

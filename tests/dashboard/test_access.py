@@ -7,6 +7,7 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 from django.urls import URLPattern, get_resolver, reverse
 
+from littlebro.analysis.lake.sync import sync
 from littlebro.dashboard.export import FORMATS
 from littlebro.dashboard.pages import PAGES
 from littlebro.dashboard.panels import PANELS
@@ -174,6 +175,16 @@ def test_erasing_takes_a_permission_of_its_own(client: Client) -> None:
     answer = client.post(address, {"who": "u:1", "confirmed": "yes"}, follow=True)
     assert "Erased. backend: 3" in answer.content.decode()
     assert not StoredEvent.objects.filter(user_id="1").exists()
+
+
+def test_erasing_reaches_the_lake(admin_client: Client, with_lake: Any) -> None:
+    """The page says so; what the reports read is gone with the store's rows."""
+    fill()
+    sync()
+    assert b"signed-up" in admin_client.get(panel("person", "who=u:1")).content
+    answer = admin_client.post(f"{BOARD}erase/", {"who": "u:1", "confirmed": "yes"}, follow=True)
+    assert "Erased. backend: 3, dead letters: 0, lake: 3." in answer.content.decode()
+    assert b"signed-up" not in admin_client.get(panel("person", "who=u:1")).content
 
 
 def test_accounts_are_named_to_those_who_may_see_accounts(client: Client) -> None:
