@@ -7,9 +7,7 @@ each sink. A subclass says in `forward` what "deliver" means for its batches.
 
 import atexit
 import logging
-import math
 import os
-import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +25,7 @@ from littlebro.delivery.base import BaseTracker
 from littlebro.delivery.batch import Batch, parse
 from littlebro.delivery.courier import Courier
 from littlebro.delivery.journal import Journal, JournalRefused
+from littlebro.delivery.options import check_journal_options
 from littlebro.delivery.pipeline import Built
 from littlebro.delivery.segment import FANNED, SEALED, write_whole
 from littlebro.delivery.spool import Claim, Spool
@@ -59,7 +58,7 @@ class JournalTracker(BaseTracker):
 
     def __init__(self, config: AliasConfig) -> None:
         super().__init__(config)
-        _check_values(config, self.options, required=self.journal_required)
+        check_journal_options(config, self.options, journal_required=self.journal_required)
         self._policy = config.on_commit
         self.journal: Journal | None = None
         self.couriers: list[Courier] = []
@@ -79,8 +78,10 @@ class JournalTracker(BaseTracker):
         self.couriers = [Courier(f"{self.alias}", journal.spool, suffixes, self._deliver_main, self._chores)]
         for sink, spool in self._sinks.items():
             carry = self._to_sink(sink)
-            self.couriers.append(Courier(f"{self.alias}-{sink}", spool, (SEALED,), carry, self._no_chores))
+            self.couriers.append(Courier(f"{self.alias}-{sink}", spool, (SEALED,), carry, self._stand_in))
         self._next_look = self._next_forced = 0.0
+        self._chores_done = time.monotonic()
+        self._stored: set[str] = set()  # segments whose events are stored, and whose notes are not
         self._closing = 0  # the process that is closing it: a fork in between is not
         self.journal = journal
 
@@ -131,9 +132,10 @@ class JournalTracker(BaseTracker):
         return False
 
     def keep_refusal(self, line: bytes) -> None:
-        """Let the journal carry the note of refused input to the dead letters."""
+        """Let the journal carry the note of refused input to the dead letters; the call is counted already."""
         if self.journal is not None:
-            self.append(self.journal, line)
+            with suppress(JournalRefused):
+                self.journal.append(line)
 
     def _lost(self, reason: str, n: int) -> None:
         if not losses.pending(self.alias).get(reason):
@@ -175,12 +177,17 @@ class JournalTracker(BaseTracker):
             journal.seal()
             age = None
         self._fan_out(journal)
+        self._chores_done = time.monotonic()
         if age is None or failing:
             return float(self.options["POLL_SECONDS"])
         return float(max(0.01, min(self.options["SEAL_SECONDS"] - age, self.options["POLL_SECONDS"])))
 
-    def _no_chores(self, _failing: bool) -> float:
-        return float(self.options["POLL_SECONDS"])
+    def _stand_in(self, _failing: bool) -> float:
+        """Do the chores of the backend's courier where that is held up: sinks do not wait for a frozen backend."""
+        poll = float(self.options["POLL_SECONDS"])
+        if time.monotonic() - self._chores_done > 2 * poll:
+            self._chores(self.couriers[0].failing)
+        return poll
 
     def write_losses(self, *, force: bool) -> None:
         """Write this process's counts of losses into the journal; `force` even where it is full."""
@@ -235,10 +242,13 @@ class JournalTracker(BaseTracker):
         """Deliver one segment to the backend, its notes to their tables."""
         if not self.pass_on(content, ""):
             batch = parse(content, held.name)
-            if batch.events:
+            if batch.events and held.name not in self._stored:
                 self.forward(batch.events, "")
             if batch.refused or batch.unreadable or batch.losses:
+                # Should their tables be away, the events are not to be stored again and again until they are back.
+                self._stored.add(held.name)
                 self.keep_notes(batch, held.name)
+                self._stored.discard(held.name)
         if self.journal is not None:
             self.journal.make_way(len(content))
 
@@ -355,29 +365,6 @@ def keep_notes(alias: str, batch: Batch, source: str) -> None:
         deadletters.add_unreadable(alias, batch.unreadable)
     if batch.losses:
         losses.store(batch.losses, source)
-
-
-def _check_values(config: AliasConfig, options: Mapping[str, Any], *, required: bool) -> None:
-    """Refuse option values of the wrong shape, naming the alias and the option."""
-    folder = options["JOURNAL"]
-    if folder is None and required:
-        raise config.error(
-            f"the tracker {config.tracker!r} needs TRACKER_OPTIONS['JOURNAL'], a folder on a local disk for this "
-            "project alone, for instance BASE_DIR / 'journal'."
-        )
-    if folder is not None and (not isinstance(folder, str | Path) or not Path(folder).is_absolute()):
-        raise config.error(f"TRACKER_OPTIONS['JOURNAL'] must be an absolute path, not {folder!r}.")
-    if options["FSYNC"] not in ("never", "batch", "event"):
-        raise config.error(
-            f"TRACKER_OPTIONS['FSYNC'] is 'never', 'batch' or 'event', not {options['FSYNC']!r}."
-        )
-    for name, option in JOURNAL_OPTIONS.items():
-        value = options[name]
-        if isinstance(option.default, int | float):
-            kinds = (int,) if isinstance(option.default, int) else (int, float)
-            most = math.inf if isinstance(option.default, int) else threading.TIMEOUT_MAX
-            if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value < most:
-                raise config.error(f"TRACKER_OPTIONS[{name!r}] must be a number above zero, not {value!r}.")
 
 
 _armed = False

@@ -1,0 +1,121 @@
+"""Delivery that is held up: by a backend that hangs or is down, tables that are away, a journal that is full."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from littlebro import tracker, trackers
+from littlebro.delivery import losses, tombstones
+from littlebro.events.event import Event
+from littlebro.models import LossCount
+from littlebro.storage import SaveResult
+from littlebro_backends import memory
+
+
+class Trying(memory.Backend):
+    """A store that hangs, or is down, for as long as the test says; it notes the events of each attempt."""
+
+    freed: ClassVar[threading.Event] = threading.Event()
+    down: ClassVar[bool] = False
+    attempts: ClassVar[list[list[str]]] = []
+
+    def save_many(self, events: Sequence[Event]) -> SaveResult:
+        self.attempts.append([event.name for event in events])
+        self.freed.wait(20)
+        if self.down:
+            raise ConnectionError("the store is down")
+        return super().save_many(events)
+
+
+@pytest.fixture(autouse=True)
+def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    losses.drain("default")
+    monkeypatch.setattr(Trying, "attempts", [])
+    Trying.freed.set()
+    yield
+    Trying.freed.set()
+
+
+@pytest.fixture
+def use(settings: Any, journal: Path, request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Track by `thread` into `Trying`, with a memory as its sink."""
+
+    def choose(**options: Any) -> None:
+        quick = {"SEAL_SECONDS": 0.1, "POLL_SECONDS": 0.2, "EXIT_SECONDS": 0.2}
+        settings.LITTLEBRO_STRICT = False
+        settings.LITTLEBRO = {
+            "default": {
+                "TRACKER": "thread",
+                "TRACKER_OPTIONS": {"JOURNAL": journal, **quick, **options},
+                "BACKEND": f"{__name__}.Trying",
+                "LOCATION": request.node.nodeid,
+                "SINKS": ["beside"],
+            },
+            "beside": {"BACKEND": "memory", "LOCATION": f"{request.node.nodeid} beside"},
+        }
+
+    return choose
+
+
+def until(done: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_sinks_do_not_wait_for_a_backend_that_hangs(use: Any) -> None:
+    """Segments are sealed and handed to them by another thread than the one that hangs."""
+    use()
+    Trying.freed.clear()
+    tracker.track_event("first")
+    until(lambda: bool(Trying.attempts))
+    for name in ("second", "third"):
+        tracker.track_event(name)
+        until(lambda name=name: name in {event.name for event in trackers["beside"].events().events})
+    assert len(Trying.attempts) == 1
+
+
+def test_events_are_not_stored_again_for_the_notes_beside_them(use: Any) -> None:
+    """A store without ids would hold them twice; here littlebro's own tables are away, and the store is not."""
+    use()
+    tracker.track_event("good")
+    tracker.track_event("bad", {"x": object()})
+    assert not tracker.flush(3)
+    assert Trying.attempts == [["good"]]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_tried_again_is_counted_once(use: Any) -> None:
+    """The event of someone who was forgotten is left out at each attempt, and for each sink, and lost once."""
+    use()
+    tombstones.put("7", None)
+    Trying.down = True
+    try:
+        tracker.track_event("gone", user=7, timestamp=datetime(2020, 1, 1, tzinfo=UTC))
+        tracker.track_event("stays")
+        assert not tracker.flush(2)
+    finally:
+        Trying.down = False
+    assert len(Trying.attempts) > 1
+    assert tracker.flush(10)
+    tracker.upkeep()
+    assert list(LossCount.objects.values_list("reason", "n")) == [("forgotten", 1)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_refused_call_is_lost_once(use: Any) -> None:
+    """Its note finds no room in a full journal; the call was counted already."""
+    use(MAX_BYTES=4096, POLL_SECONDS=60.0)
+    Trying.freed.clear()
+    while tracker.track_event("seen", {"x": "x" * 1000}):
+        pass
+    before = losses.pending("default")
+    tracker.track_event("bad", {"x": object()})
+    assert losses.pending("default") == {**before, "invalid": 1}
