@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -69,6 +70,10 @@ def until(done: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+def in_the_sink(name: str) -> bool:
+    return name in {event.name for event in trackers["beside"].events().events}
+
+
 @pytest.mark.django_db(transaction=True)
 def test_sinks_do_not_wait_for_a_backend_that_hangs(use: Any) -> None:
     """Segments are sealed and handed to them by another thread than the one that hangs."""
@@ -78,7 +83,7 @@ def test_sinks_do_not_wait_for_a_backend_that_hangs(use: Any) -> None:
     until(lambda: bool(Trying.attempts))
     for name in ("second", "third"):
         tracker.track_event(name)
-        until(lambda name=name: name in {event.name for event in trackers["beside"].events().events})
+        until(partial(in_the_sink, name))
     assert len(Trying.attempts) == 1
 
 
