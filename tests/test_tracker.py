@@ -150,6 +150,20 @@ def test_bad_items_among_good_ones_strict() -> None:
     assert [event.name for event in stored()] == ["a", "d"]
 
 
+@pytest.mark.parametrize("items", [None, 5], ids=str)
+async def test_items_that_are_no_list(settings: Any, items: Any) -> None:
+    """In strict mode refused, in production counted, awaited or not."""
+    with pytest.raises(InvalidEvent, match="items: must be mappings in a list"):
+        tracker.track_events(items)
+    with pytest.raises(InvalidEvent, match="items: must be mappings in a list"):
+        await tracker.atrack_events(items)
+    settings.LITTLEBRO_STRICT = False
+    losses.drain("default")
+    assert tracker.track_events(items) == []
+    assert await tracker.atrack_events(items) == []
+    assert losses.drain("default") == {"invalid": 2}
+
+
 def test_build_records_nothing() -> None:
     """`build` gives the event that would be recorded, with an importer's context and time of receipt."""
     event = tracker.build("x", {"v": 1}, context={"ip": "192.0.2.0"}, received_at=NOON, user=7)

@@ -12,7 +12,7 @@ import pathlib
 import uuid
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import msgspec
 from django.utils import timezone
@@ -44,7 +44,7 @@ def to_utc(moment: datetime.datetime) -> datetime.datetime:
     )
 
 
-def is_text(value: object) -> bool:
+def is_text(value: object) -> TypeGuard[str]:
     """Return whether `value` is text itself: a lazy object only says that it is."""
     return issubclass(type(value), str)
 
