@@ -245,6 +245,53 @@ def test_bound_values_nest() -> None:
         current().values["x"] = 1  # type: ignore[index]
 
 
+async def test_bind_decorates_functions() -> None:
+    """Around a function, async or not, the values are bound at each call; a generator, which runs later, is refused."""
+
+    @bind(plan="pro")
+    def plain() -> dict[str, Any]:
+        return dict(current().values)
+
+    @bind(plan="pro")
+    async def awaited() -> dict[str, Any]:
+        await asyncio.sleep(0)
+        return dict(current().values)
+
+    assert [plain(), plain(), await awaited(), await awaited()] == [{"plan": "pro"}] * 4
+    assert dict(current().values) == {}
+    with pytest.raises(TypeError, match="as a block inside"):
+
+        @bind(plan="pro")
+        def generator() -> Any:
+            yield
+
+
+def test_a_bind_is_for_one_block() -> None:
+    """One that is kept and entered again is refused, since threads that share it would leave its values behind."""
+    kept = bind(plan="pro")
+    with kept, pytest.raises(RuntimeError, match="anew"), kept:
+        pass
+    with pytest.raises(RuntimeError, match="anew"), kept:
+        pass
+    assert dict(current().values) == {}
+
+
+async def test_a_generator_may_end_in_another_context() -> None:
+    """A stream that binds and is closed by another task, as servers do, ends without an error."""
+
+    async def stream() -> Any:
+        with bind(a=1):
+            yield 1
+
+    async def first() -> Any:
+        return await anext(source)
+
+    source = stream()
+    assert await asyncio.create_task(first()) == 1
+    await source.aclose()
+    assert dict(current().values) == {}
+
+
 async def test_bound_values_are_carried() -> None:
     """The context goes along into `sync_to_async`, `async_to_sync` and new asyncio tasks, and out of none."""
     from asgiref.sync import async_to_sync, sync_to_async
