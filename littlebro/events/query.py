@@ -122,7 +122,7 @@ def _kind(value: Any) -> type:
 def _equal(found: Any, value: Any) -> bool:
     if isinstance(value, Mapping) and isinstance(found, Mapping):
         return found.keys() == value.keys() and all(_equal(found[key], value[key]) for key in found)
-    if isinstance(value, list | tuple) and isinstance(found, list | tuple):
+    if isinstance(value, list) and isinstance(found, list | tuple):
         return len(found) == len(value) and all(map(_equal, found, value))
     return _kind(found) is _kind(value) and bool(found == value)
 
