@@ -101,8 +101,7 @@ VALUES = st.recursive(
 )
 ASKED = st.one_of(
     VALUES,
-    st.sampled_from([float("inf"), -float("inf"), float("nan"), Decimal(1), (1, "a"), b"a",
-         {1: 2}, "\ud800", "a\udfffb", "a\0"]),
+    st.sampled_from([Decimal(1), (1, "a"), "\ud800", "a\udfffb", "a\0"]),
 )  # fmt: skip
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
+from django.utils.functional import SimpleLazyObject
+from django.utils.safestring import mark_safe
 
 from littlebro import EventQuery, bind, tracker
 from littlebro.delivery import losses
@@ -45,6 +47,7 @@ PARAMS: dict[str, tuple[Any, str, str]] = {
     "NUL in a key": ({"a": {"x\0": 1}}, "params.a", "NUL"),
     "lone surrogate": ({"a": "x\ud800"}, "params.a", "surrogate"),
     "lone low surrogate": ({"a": ["\udc00"]}, "params.a[0]", "surrogate"),
+    "lazy key": ({SimpleLazyObject(lambda: "k"): 1}, "params", "text"),
     "lone surrogate in a key": ({"\udfff": 1}, "params", "surrogate"),
     "NaN": ({"items": [{}, {"price": float("nan")}]}, "params.items[1].price", "not JSON"),
     "NaN on top": ({"a": float("nan")}, "params.a", "not JSON"),
@@ -139,6 +142,16 @@ ARGUMENTS: dict[str, tuple[str, Any, str]] = {
         datetime.datetime.min.replace(tzinfo=datetime.timezone(datetime.timedelta(hours=5))),
         "UTC",
     ),
+    "lazy name": ("name", SimpleLazyObject(lambda: "n"), "text"),
+    "lazy id": ("event_id", SimpleLazyObject(lambda: "1"), "text"),
+    "lazy anonymous id": ("anonymous_id", SimpleLazyObject(lambda: "a"), "text"),
+    "lazy user": ("user", SimpleLazyObject(lambda: "1"), "read"),
+    "lazy number as user": ("user", SimpleLazyObject(lambda: 1), "read"),
+    "user of 5,000 digits": ("user", 10**5000, "digits"),
+    "lazy collection": ("collection", SimpleLazyObject(lambda: "c"), "1-64"),
+    "on_commit of no database": ("on_commit", "defualt", "Did you mean 'default'?"),
+    "on_commit a number": ("on_commit", 5, "alias"),
+    "on_commit a list": ("on_commit", [], "alias"),
 }
 PATHS = {"event_id": "id"}
 
@@ -212,13 +225,34 @@ class TestAlike:
         assert losses.drain("default") == {"invalid": len(bad)}
 
 
-# `bind` takes names and values; these three are about an event as a whole.
+@pytest.mark.parametrize("depth", [900, 100_000])
+def test_a_cycle_is_refused_at_any_limit(settings: Any, depth: int) -> None:
+    """Where the limit lets the walk go deeper than Python can, the reason is still the depth."""
+    settings.LITTLEBRO_MAX_DEPTH = depth
+    settings.LITTLEBRO = {"default": {"BACKEND": "memory", "LOCATION": "deep"}}
+    with pytest.raises(InvalidEvent, match="nested too deep"):
+        tracker.track_event("refused", cycle())
+
+
+def test_what_poses_as_text_and_fails_breaks_no_call(settings: Any) -> None:
+    """A lazy object that raises when it is looked at is refused and counted; so is bad input with a template's text."""
+    settings.LITTLEBRO_STRICT = False
+    settings.LITTLEBRO = {"default": {"BACKEND": "memory", "LOCATION": "lazy"}}
+    losses.drain("default")
+    for argument in ("name", "event_id", "collection"):
+        for value in (SimpleLazyObject(lambda: 1 // 0), mark_safe("text")):
+            arguments: dict[str, Any] = {"name": "refused", "params": 1, argument: value}
+            assert tracker.track_event(**arguments) is None
+    assert losses.drain("default") == {"invalid": 6}
+
+
+# `bind` takes names and values; these are of an event as a whole, or no name.
 BINDABLE = [
     label
     for label, (params, _, _) in PARAMS.items()
     if isinstance(params, dict)
     and all(isinstance(key, str) for key in params)
-    and label not in {"32 KiB", "32 KiB in four bytes each", "1001 keys"}
+    and label not in {"32 KiB", "32 KiB in four bytes each", "1001 keys", "lazy key"}
 ]
 
 

@@ -70,6 +70,75 @@ TESTS = """
         assert tracker.flush(10)
         assert [event.name for event in StoredEvent.objects.all()] == ["one"]
 """
+AROUND = """
+    import pytest
+    from django.test import TestCase, override_settings
+    from littlebro import tracker
+    from littlebro.exceptions import InvalidEvent
+    from littlebro.models import StoredEvent
+    from littlebro.testing import TrackedEventsMixin
+    from site_settings import LITTLEBRO
+
+    def track_around(name):
+        assert tracker.track_event(name) is not None
+        assert tracker.flush(5)
+        assert tracker.upkeep()["delivered"] == 0
+        with pytest.raises(InvalidEvent):
+            tracker.track_event("")
+
+    @pytest.fixture(scope="session", autouse=True)
+    def _session(django_db_setup, django_db_blocker):
+        with django_db_blocker.unblock():
+            track_around("session")
+            yield
+            track_around("session")
+
+    @pytest.fixture(scope="module", autouse=True)
+    def _module(django_db_blocker):
+        with django_db_blocker.unblock():
+            track_around("module")
+
+    @pytest.mark.littlebro_delivery
+    @pytest.mark.django_db(transaction=True)
+    def test_delivery():
+        tracker.track_event("one")
+        assert tracker.flush(10)
+        assert [event.name for event in StoredEvent.objects.all()] == ["one"]
+
+    @pytest.mark.django_db
+    def test_the_list_is_of_the_test_alone(tracked_events):
+        tracker.track_event("one")
+        assert [event.name for event in tracked_events] == ["one"]
+        assert not StoredEvent.objects.exists()
+
+    class TestSetUpClass(TestCase):
+        @classmethod
+        def setUpTestData(cls):
+            track_around("data")
+
+        def test_nothing_is_stored(self):
+            assert not StoredEvent.objects.exists()
+
+    class TestMixin(TrackedEventsMixin, TestCase):
+        @classmethod
+        def setUpTestData(cls):
+            track_around("data")
+
+        def test_the_list_is_of_the_test_alone(self):
+            tracker.track_event("one")
+            assert [event.name for event in self.tracked_events] == ["one"]
+
+    @pytest.fixture(scope="class")
+    def _settings_again():
+        with override_settings(LITTLEBRO=LITTLEBRO):
+            yield
+
+    @pytest.mark.usefixtures("_settings_again")
+    class TestSettings:
+        @pytest.mark.django_db
+        def test_the_real_journal_may_be_in_them_again(self):
+            track_around("test")
+"""
 
 
 class Project:
@@ -117,6 +186,19 @@ def test_a_project_that_tracks(site: Project, arguments: tuple[str, ...]) -> Non
         pytest.skip("pytest-xdist is not installed")
     said = site.pytest(*arguments)
     assert "10 passed" in said, said
+    assert "exit 0" in said
+    left = [file.name for file in (site.folder / "journal").rglob("*") if file.is_file()]
+    assert left == ["0000000000000000000-left.sealed"]
+
+
+@pytest.mark.parametrize("arguments", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_what_is_around_tests_is_isolated_too(site: Project, arguments: tuple[str, ...]) -> None:
+    """Fixtures of a session and a module, and the set-up of classes: strict, caught, and away from the real journal."""
+    if arguments and find_spec("xdist") is None:
+        pytest.skip("pytest-xdist is not installed")
+    site.write("test_site.py", AROUND)
+    said = site.pytest(*arguments)
+    assert "5 passed" in said, said
     assert "exit 0" in said
     left = [file.name for file in (site.folder / "journal").rglob("*") if file.is_file()]
     assert left == ["0000000000000000000-left.sealed"]

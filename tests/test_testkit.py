@@ -25,6 +25,7 @@ from littlebro.testing import (
     capture_events,
     deliver_events,
 )
+from littlebro.testing.capture import discard_events
 from littlebro.testing.isolation import isolated
 from tests.installing import Settings
 
@@ -244,6 +245,55 @@ class MixinTest(TrackedEventsMixin, TestCase):
         """Each test has a list of its own."""
         await tracker.atrack_event("order-paid")
         assert names(self.tracked_events) == ["set-up", "order-paid"]
+
+
+def test_what_sets_a_class_up_is_isolated_too(settings: Settings, tmp_path: Path) -> None:
+    """With the mixin, `setUpClass` and `tearDownClass` are strict, touch no real journal, and are in no test's list."""
+    real = tmp_path / "real"
+    settings.LITTLEBRO = {
+        "default": {"TRACKER": "thread", "BACKEND": "memory", "TRACKER_OPTIONS": {"JOURNAL": str(real)}}
+    }
+    settings.LITTLEBRO_STRICT = None
+    waiting = real / "default" / "0000000000000000000-left.sealed"
+    waiting.parent.mkdir(parents=True)
+    waiting.write_text("{}\n")
+
+    class Around(TrackedEventsMixin, unittest.TestCase):
+        @classmethod
+        def setUpClass(cls) -> None:
+            super().setUpClass()
+            assert tracker.track_event("class")
+            assert tracker.flush(5)
+            with pytest.raises(InvalidEvent):
+                tracker.track_event("")
+
+        @classmethod
+        def tearDownClass(cls) -> None:
+            assert tracker.track_event("class")
+            assert tracker.flush(5)
+
+        def test_it(self) -> None:
+            tracker.track_event("one")
+            assert names(self.tracked_events) == ["one"]
+
+    result = unittest.TestResult()
+    unittest.defaultTestLoader.loadTestsFromTestCase(Around).run(result)
+    assert (result.testsRun, result.failures, result.errors) == (1, [], [])
+    assert [path for path in real.rglob("*") if path.is_file()] == [waiting]
+    assert Path(trackers["default"].config.tracker_options["JOURNAL"]) == real
+    assert trackers["default"].tap is None
+
+
+@pytest.mark.django_db
+def test_what_is_discarded_is_in_no_list() -> None:
+    """Around tests events are caught and not kept; a capture inside has its own alone."""
+    with discard_events():
+        assert tracker.track_event("before") is not None
+        with capture_events() as events:
+            tracker.track_event("inside")
+        assert tracker.track_event("after") is not None
+    assert names(events) == ["inside"]
+    assert tracker.events().events == []
 
 
 def test_the_mixin_works_in_a_bare_test_case(settings: Settings) -> None:

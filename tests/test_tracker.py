@@ -152,6 +152,20 @@ def test_bad_items_among_good_ones_strict() -> None:
     assert [event.name for event in stored()] == ["a", "d"]
 
 
+@pytest.mark.parametrize("items", [None, 5], ids=str)
+async def test_items_that_are_no_list(settings: Any, items: Any) -> None:
+    """In strict mode refused, in production counted, awaited or not."""
+    with pytest.raises(InvalidEvent, match="items: must be mappings in a list"):
+        tracker.track_events(items)
+    with pytest.raises(InvalidEvent, match="items: must be mappings in a list"):
+        await tracker.atrack_events(items)
+    settings.LITTLEBRO_STRICT = False
+    losses.drain("default")
+    assert tracker.track_events(items) == []
+    assert await tracker.atrack_events(items) == []
+    assert losses.drain("default") == {"invalid": 2}
+
+
 def test_build_records_nothing() -> None:
     """`build` gives the event that would be recorded, with an importer's context and time of receipt."""
     event = tracker.build("x", {"v": 1}, context={"ip": "192.0.2.0"}, received_at=NOON, user=7)
@@ -258,6 +272,53 @@ def test_bound_values_nest() -> None:
     ]  # fmt: skip
     with pytest.raises(TypeError):
         current().values["x"] = 1  # type: ignore[index]
+
+
+async def test_bind_decorates_functions() -> None:
+    """Around a function, async or not, the values are bound at each call; a generator, which runs later, is refused."""
+
+    @bind(plan="pro")
+    def plain() -> dict[str, Any]:
+        return dict(current().values)
+
+    @bind(plan="pro")
+    async def awaited() -> dict[str, Any]:
+        await asyncio.sleep(0)
+        return dict(current().values)
+
+    assert [plain(), plain(), await awaited(), await awaited()] == [{"plan": "pro"}] * 4
+    assert dict(current().values) == {}
+    with pytest.raises(TypeError, match="as a block inside"):
+
+        @bind(plan="pro")
+        def generator() -> Any:
+            yield
+
+
+def test_a_bind_is_for_one_block() -> None:
+    """One that is kept and entered again is refused, since threads that share it would leave its values behind."""
+    kept = bind(plan="pro")
+    with kept, pytest.raises(RuntimeError, match="anew"), kept:
+        pass
+    with pytest.raises(RuntimeError, match="anew"), kept:
+        pass
+    assert dict(current().values) == {}
+
+
+async def test_a_generator_may_end_in_another_context() -> None:
+    """A stream that binds and is closed by another task, as servers do, ends without an error."""
+
+    async def stream() -> Any:
+        with bind(a=1):
+            yield 1
+
+    async def first() -> Any:
+        return await anext(source)
+
+    source = stream()
+    assert await asyncio.create_task(first()) == 1
+    await source.aclose()
+    assert dict(current().values) == {}
 
 
 async def test_bound_values_are_carried() -> None:

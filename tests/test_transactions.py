@@ -1,5 +1,6 @@
 """Row by row what a database transaction means for an event: stored if it commits, gone if it does not."""
 
+import enum
 import logging
 import os
 import subprocess
@@ -64,6 +65,23 @@ def test_nothing_is_in_the_journal_before_the_commit(journal: Path) -> None:
         tracker.track_event("held")
         assert not list(journal.rglob("*.*"))
     assert list(journal.rglob("*.sealed")) or stored() == ["held"]
+
+
+class Database(str, enum.Enum):  # noqa: UP042 - of a StrEnum, str() is the value; of this one it is not
+    MAIN = "default"
+
+
+@pytest.mark.usefixtures("thread")
+def test_a_call_names_the_database_that_it_follows(settings: Any) -> None:
+    """By its alias, in any text; one that is no database is refused, not recorded at once."""
+    settings.LITTLEBRO_STRICT = False
+    with rolled_back():
+        tracker.track_event("ghost", on_commit="default")
+        tracker.track_event("ghost", on_commit=Database.MAIN)
+        assert tracker.track_event("refused", on_commit="defualt") is None
+        tracker.track_event("kept", on_commit="other")
+    assert losses.drain("default") == {"invalid": 1}
+    assert stored() == ["kept"]
 
 
 @pytest.mark.usefixtures("thread")

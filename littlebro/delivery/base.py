@@ -6,20 +6,21 @@ payload. Knows no tracker by name, and no journal.
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from asgiref.sync import sync_to_async
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 
 from littlebro.conf import AliasConfig, check_options, strict
-from littlebro.delivery import losses
+from littlebro.delivery import losses, transactions
 from littlebro.delivery.batch import refusal_line, shown
 from littlebro.delivery.deliver import Delivery, Outcome
 from littlebro.delivery.pipeline import Built, Pipeline
 from littlebro.events.context import inside_delivery
+from littlebro.events.convert import is_text
 from littlebro.events.event import Event, new_id
 from littlebro.events.query import EventQuery, Page
 from littlebro.exceptions import InvalidEvent
@@ -29,6 +30,8 @@ from littlebro.storage.reading import read_page
 __all__ = ["BaseTracker"]
 
 logger = logging.getLogger("littlebro")
+# What is said of an event of which nothing could be read.
+_UNKNOWN: Final[Mapping[str, Any]] = {"name": None, "event_id": None, "collection": None}
 
 
 class Tap(Protocol):
@@ -82,6 +85,8 @@ class BaseTracker:
         `ImproperlyConfigured` for a wrong setting.
         """
         try:
+            if on_commit is not None:
+                transactions.check(on_commit)
             built = self._pipeline.run(
                 name, params, collection, user, anonymous_id, request, timestamp, event_id
             )
@@ -112,6 +117,8 @@ class BaseTracker:
     ) -> Event | None:
         """See track_event()."""
         try:
+            if on_commit is not None:
+                transactions.check(on_commit)
             built = self._pipeline.run(
                 name, params, collection, user, anonymous_id, request, timestamp, event_id
             )
@@ -133,17 +140,25 @@ class BaseTracker:
 
         A bad item among good ones is None in the list; in strict mode it raises after the others are recorded.
         """
-        return _all_or_first_error([self._each(item) for item in items])
+        return _all_or_first_error([self._each(item) for item in self._items(items)])
 
     async def atrack_events(self, items: Iterable[Mapping[str, Any]]) -> list[Event | None]:
         """See track_events()."""
         results: list[Event | InvalidEvent | None] = []
-        for item in items:
+        for item in self._items(items):
             try:
                 results.append(await self.atrack_event(**item))
             except (InvalidEvent, TypeError) as error:
                 results.append(self._bad_item(error))
         return _all_or_first_error(results)
+
+    def _items(self, items: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+        try:
+            return iter(items)
+        except TypeError:
+            refusal = InvalidEvent("items", f"must be mappings in a list, not {type(items).__name__}")
+            self._refuse(refusal, _UNKNOWN)
+            return iter(())
 
     def _each(self, item: Mapping[str, Any]) -> Event | InvalidEvent | None:
         try:
@@ -160,7 +175,7 @@ class BaseTracker:
             return error
         refusal = InvalidEvent("items", f"an item is no mapping of track_event's arguments ({error})")
         try:
-            self._refuse(refusal, {"name": None, "event_id": None, "collection": None})
+            self._refuse(refusal, _UNKNOWN)
         except InvalidEvent:
             return refusal
         return None
@@ -252,15 +267,19 @@ class BaseTracker:
         if strict():
             raise error
         losses.count(self.alias, "invalid")
-        event_id, collection = given["event_id"], given["collection"]
-        if not isinstance(event_id, str) or not 1 <= len(event_id) <= 200 or not event_id.isprintable():
+        # Plain text or nothing: what poses as text may fail when it is looked at, a subclass of it is not encoded.
+        name, event_id, collection = (
+            str.__str__(given[label]) if is_text(given[label]) else None
+            for label in ("name", "event_id", "collection")
+        )
+        if event_id is None or not 1 <= len(event_id) <= 200 or not event_id.isprintable():
             event_id = new_id()
-        if not isinstance(collection, str) or not 1 <= len(collection) <= 64 or not collection.isprintable():
+        if collection is None or not 1 <= len(collection) <= 64 or not collection.isprintable():
             collection = self.config.collection
         message = "littlebro[%s]: event %s (%s) refused: %s"
         logger.warning(message, self.alias, _label(given["name"]), event_id, shown(str(error)))
         if self.tap is None:
-            self.keep_refusal(refusal_line(self.alias, error, given, event_id, collection))
+            self.keep_refusal(refusal_line(self.alias, error, {"name": name}, event_id, collection))
 
     def _fail(self, name: object) -> None:
         """Count and log an error of our own; called while it is being handled."""
@@ -270,7 +289,7 @@ class BaseTracker:
 
 
 def _label(name: object) -> str:
-    return shown(name[:200]) if isinstance(name, str) else f"<{type(name).__name__}>"
+    return shown(name[:200]) if is_text(name) else f"<{type(name).__name__}>"
 
 
 def _all_or_first_error(results: Sequence[Event | InvalidEvent | None]) -> list[Event | None]:

@@ -16,16 +16,32 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.db import connections
 
+from littlebro.conf import nearest
+from littlebro.events.convert import is_text
+from littlebro.exceptions import InvalidEvent
+
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["hold", "open_block"]
+__all__ = ["check", "hold", "open_block"]
 
 # Lines held in memory per hold, in bytes; above it they wait in an unlinked file of the journal's folder.
 _IN_MEMORY: Final = 256 * 1024
 _LOOK_BACK: Final = 8
 
 Release = Callable[[Iterable[bytes]], None]
+
+
+def check(follow: object) -> None:
+    """Raise `InvalidEvent` for an `on_commit` of a call that is not True, False or the alias of a database."""
+    if isinstance(follow, bool):
+        return
+    if not is_text(follow):
+        raise InvalidEvent("on_commit", "must be True, False or the alias of a database")
+    if follow not in connections.settings:
+        raise InvalidEvent(
+            "on_commit", f"names no database of DATABASES.{nearest(follow, connections.settings)}"
+        )
 
 
 def open_block(follow: bool | str) -> "BaseDatabaseWrapper | None":
@@ -35,7 +51,7 @@ def open_block(follow: bool | str) -> "BaseDatabaseWrapper | None":
     are open already; in an event loop there are none, so events are recorded at once.
     """
     held = _per_thread if _is_plain and _get_running_loop() is None else _held
-    for alias in connections if follow is True else (str(follow),):
+    for alias in (follow,) if isinstance(follow, str) else connections:
         connection: BaseDatabaseWrapper | None = getattr(held, alias, None)
         if connection is not None and connection.in_atomic_block:
             return connection

@@ -7,12 +7,16 @@ it, the pipeline reads it; it never looks into a request itself.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
+from functools import wraps
+from inspect import isasyncgenfunction, isgeneratorfunction
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
 import msgspec
+from asgiref.sync import iscoroutinefunction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Ambient", "Serving", "bind", "carried", "current", "inside_delivery"]
 
+_F = TypeVar("_F", bound=Callable[..., Any])
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
@@ -48,23 +53,58 @@ def _leave(token: Token[Ambient]) -> None:
     try:  # noqa: SIM105 - suppress() costs each request something, and this nothing
         _ambient.reset(token)
     except ValueError:
-        # A coroutine that is thrown away after its loop closed ends in another context: nothing to put back.
+        # A coroutine thrown away after its loop closed, a generator closed by somebody else, ends in another context
+        # than it began in: nothing to put back.
         pass
 
 
-@contextmanager
-def bind(**values: Any) -> Iterator[None]:
+def bind(**values: Any) -> _Bound:
     """Add `values` to the context of every event tracked inside the block, in this thread or task.
 
     Blocks nest: an inner value hides an outer one of the same name. Values must be what params may hold;
-    one that is not is left out of the events and counted (in strict mode the tracking call raises).
+    one that is not is left out of the events and counted (in strict mode the tracking call raises). Also a
+    decorator of functions, ``async def`` included.
     """
-    outer = _ambient.get()
-    token = _ambient.set(msgspec.structs.replace(outer, values=MappingProxyType({**outer.values, **values})))
-    try:
-        yield
-    finally:
-        _leave(token)
+    return _Bound(values)
+
+
+class _Bound:
+    """The block of `bind`; as a decorator, a new one at each call."""
+
+    __slots__ = ("_token", "_values")
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = values
+        self._token: Token[Ambient] | None = None
+
+    def __enter__(self) -> None:
+        if self._token is not None:  # shared by two threads, the values of one would stay in the other
+            raise RuntimeError("A bind() is entered once; each block calls it anew.")
+        outer = _ambient.get()
+        values = MappingProxyType({**outer.values, **self._values})
+        self._token = _ambient.set(msgspec.structs.replace(outer, values=values))
+
+    def __exit__(self, *_: object) -> None:
+        _leave(cast("Token[Ambient]", self._token))
+
+    def __call__(self, function: _F) -> _F:
+        if isgeneratorfunction(function) or isasyncgenfunction(function):
+            raise TypeError(
+                "bind() binds nothing around a generator, which runs later: use it as a block inside."
+            )
+        values = self._values
+
+        @wraps(function)
+        def bound(*args: Any, **kwargs: Any) -> Any:
+            with _Bound(values):
+                return function(*args, **kwargs)
+
+        @wraps(function)
+        async def abound(*args: Any, **kwargs: Any) -> Any:
+            with _Bound(values):
+                return await function(*args, **kwargs)
+
+        return cast("_F", abound if iscoroutinefunction(function) else bound)
 
 
 @contextmanager

@@ -12,14 +12,14 @@ import pathlib
 import uuid
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import msgspec
 from django.utils import timezone
 from django.utils.duration import duration_iso_string
 from django.utils.functional import Promise
 
-__all__ = ["NO_RULE", "plain", "refusal", "to_utc"]
+__all__ = ["NO_RULE", "is_text", "plain", "refusal", "to_utc"]
 
 NO_RULE: Final = object()
 
@@ -42,6 +42,11 @@ def to_utc(moment: datetime.datetime) -> datetime.datetime:
         moment.microsecond,
         datetime.UTC,
     )
+
+
+def is_text(value: object) -> TypeGuard[str]:
+    """Return whether `value` is text itself: a lazy object only says that it is."""
+    return issubclass(type(value), str)
 
 
 def plain(value: Any) -> Any:

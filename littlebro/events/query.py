@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import force_setattr
 
+from littlebro.events.convert import NO_RULE, is_text, plain, refusal, to_utc
 from littlebro.events.event import Event, Position
 from littlebro.exceptions import InvalidQuery
 
@@ -31,6 +35,8 @@ class Condition(msgspec.Struct, frozen=True):
     ``"1"`` is not the number 1, and True is no number. `op` is one of `OPERATORS`; ``contains`` and ``starts``
     look into text (``contains`` into arrays too), ``lt le gt ge`` compare numbers with numbers and text with
     text. ``set`` means present and not null. ``ne`` also holds where the path is missing.
+
+    `value` is what params may hold, and becomes what they keep of it: the text of a date, of an enum's member.
     """
 
     path: tuple[str, ...]
@@ -38,14 +44,22 @@ class Condition(msgspec.Struct, frozen=True):
     value: Any = None
 
     def __post_init__(self) -> None:
+        force_setattr(self, "path", _texts(self.path, "A path"))
         if len(self.path) < 2 or self.path[0] not in {"params", "context"}:
             raise InvalidQuery(
                 f"A path starts with 'params' or 'context' and names a key, {self.path!r} does not."
             )
         if self.op not in OPERATORS:
             raise InvalidQuery(f"There is no operator {self.op!r}; there are {', '.join(OPERATORS)}.")
-        if self.op == "in" and (isinstance(self.value, str) or not isinstance(self.value, Sequence)):
-            raise InvalidQuery("The operator 'in' takes a list of values.")
+        value = self.value
+        if self.op == "in":
+            if isinstance(value, str | bytes) or not isinstance(value, Sequence):
+                raise InvalidQuery("The operator 'in' takes a list of values.")
+            value = list(value)
+        try:
+            force_setattr(self, "value", _kept(value))
+        except RecursionError as error:
+            raise InvalidQuery("The value of a condition is nested too deep, or in a cycle.") from error
 
     def matches(self, event: Event) -> bool:
         """Return whether `event` fulfils the condition."""
@@ -53,6 +67,37 @@ class Condition(msgspec.Struct, frozen=True):
         for part in self.path[1:]:
             found = _step(found, part)
         return _TESTS[self.op](found, self.value)
+
+
+def _texts(group: Any, label: str) -> tuple[str, ...]:
+    """Return a tuple or list of text as a tuple of plain text."""
+    if not isinstance(group, tuple | list) or not all(map(is_text, group)):
+        raise InvalidQuery(f"{label} is a tuple of text, for one write ('…',), not {group!r:.80}.")
+    return tuple(map(str.__str__, group))
+
+
+def _kept(value: Any) -> Any:
+    """Return `value` as an event keeps it (see `convert.plain`), since that is what it is compared with."""
+    if value is None or isinstance(value, bool):
+        return value
+    try:
+        kept = plain(value)
+    except Exception as error:  # a caller's own `__str__`, a lazy object that cannot be loaded
+        kind = type(value).__name__
+        raise InvalidQuery(
+            f"A condition's value, {kind}, could not be read: {type(error).__name__}."
+        ) from error
+    if kept is NO_RULE:
+        raise InvalidQuery(f"A condition cannot have this value: {refusal(value)}.")
+    if isinstance(kept, list):
+        return [_kept(item) for item in kept]
+    if isinstance(kept, dict):
+        if not all(map(is_text, kept)):
+            raise InvalidQuery("A condition's value has a key that is not text.")
+        return {str.__str__(key): _kept(item) for key, item in kept.items()}
+    if isinstance(kept, float) and not math.isfinite(kept):
+        raise InvalidQuery(f"A condition cannot have this value: {kept} is not JSON, and no event holds it.")
+    return kept
 
 
 def _step(value: Any, part: str) -> Any:
@@ -77,7 +122,7 @@ def _kind(value: Any) -> type:
 def _equal(found: Any, value: Any) -> bool:
     if isinstance(value, Mapping) and isinstance(found, Mapping):
         return found.keys() == value.keys() and all(_equal(found[key], value[key]) for key in found)
-    if isinstance(value, list | tuple) and isinstance(found, list | tuple):
+    if isinstance(value, list) and isinstance(found, list | tuple):
         return len(found) == len(value) and all(map(_equal, found, value))
     return _kind(found) is _kind(value) and bool(found == value)
 
@@ -107,12 +152,12 @@ _TESTS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
 
 
 class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which events, and in which order; None and empty mean "all".
+    """Which events, and in which order; None means all.
 
-    `names` and `collections` are tuples of text; `start` and `end` are aware and bound the timestamp, `end`
-    itself excluded; `where` is a tuple of `Condition`, all of which must hold. Order is (timestamp, id,
-    collection), backwards with `newest_first`. Read through an alias, a query that names no collection sees
-    the alias's own.
+    `names` and `collections` are tuples of text, and match nothing where they are empty; `start` and `end` are
+    aware and bound the timestamp, `end` itself excluded; `where` is a tuple of `Condition`, all of which must hold.
+    Order is (timestamp, id, collection), backwards with `newest_first`. Read through an alias, a query that names
+    no collection sees the alias's own.
     """
 
     names: tuple[str, ...] | None = None
@@ -125,23 +170,30 @@ class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
     newest_first: bool = False
 
     def __post_init__(self) -> None:
-        for label, moment in (("start", self.start), ("end", self.end)):
-            if moment is not None and (not isinstance(moment, datetime) or moment.tzinfo is None):
+        for label in ("start", "end"):
+            moment = getattr(self, label)
+            if moment is None:
+                continue
+            if not isinstance(moment, datetime) or moment.utcoffset() is None:
                 raise InvalidQuery(
                     f"{label} is a datetime with a time zone; django.utils.timezone.make_aware gives it one."
                 )
-        for label, group in (("names", self.names), ("collections", self.collections)):
-            if group is not None and (
-                not isinstance(group, tuple | list) or not all(isinstance(text, str) for text in group)
-            ):
-                raise InvalidQuery(f"{label} is a tuple of text, for one write ('…',), not {group!r:.80}.")
-        for label, text in (("user_id", self.user_id), ("anonymous_id", self.anonymous_id)):
-            if text is not None and not isinstance(text, str):
+            with suppress(OverflowError):  # of no moment in UTC: compared as it is
+                force_setattr(self, label, to_utc(moment))
+        for label in ("names", "collections"):
+            if (group := getattr(self, label)) is not None:
+                force_setattr(self, label, _texts(group, label))
+        for label in ("user_id", "anonymous_id"):
+            if (text := getattr(self, label)) is None:
+                continue
+            if not is_text(text):
                 raise InvalidQuery(f"{label} is text, not {type(text).__name__}: str(user.pk), for instance.")
+            force_setattr(self, label, str.__str__(text))
         if not isinstance(self.where, tuple | list) or not all(
             isinstance(condition, Condition) for condition in self.where
         ):
             raise InvalidQuery("where is a tuple of Condition.")
+        force_setattr(self, "where", tuple(self.where))
 
     def matches(self, event: Event) -> bool:
         """Return whether `event` is one of those asked for."""

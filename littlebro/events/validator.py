@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from littlebro.conf import COLLECTION, setting
-from littlebro.events.convert import NO_RULE, plain, refusal, to_utc
+from littlebro.events.convert import NO_RULE, is_text, plain, refusal, to_utc
 from littlebro.exceptions import InvalidEvent
 
 __all__ = ["REDACTED", "Validator"]
@@ -80,6 +80,8 @@ class Validator:
                 if budget is None:
                     budget = _Budget(self._max_keys - len(copy), self.max_bytes // 2)
                 copy[key] = self._value(value, ((None, label), key), 1, budget)
+        except RecursionError as error:
+            raise InvalidEvent(label, "nested too deep to be read, or in a cycle") from error
         except RuntimeError as error:  # another thread changes one of the caller's dicts under our hands
             raise InvalidEvent(label, f"changed while it was read ({error}); pass a copy") from error
         return copy
@@ -104,7 +106,7 @@ class Validator:
 
     def _judge(self, key: Any, copy: Mapping[str, Any], place: _Place) -> tuple[str, bool]:
         """Return the key as plain text, and whether its value is to be redacted."""
-        if not isinstance(key, str):
+        if not is_text(key):
             raise InvalidEvent(_path(place), _key_not_text(key))
         text = str.__str__(key)
         if text in copy:
@@ -199,7 +201,7 @@ class Validator:
         """Return a checked event name: 1-200 characters, no control, line or paragraph separators."""
         if type(name) is str and name in self._names:
             return name
-        if not isinstance(name, str):
+        if not is_text(name):
             raise InvalidEvent("name", f"must be text, not {type(name).__name__}")
         text = str.__str__(name)
         if not text:
@@ -238,7 +240,7 @@ class Validator:
 
     def identifier(self, value: Any, label: str) -> str:
         """Return a checked id: 1-200 characters of text, no control characters; nothing is trimmed."""
-        if not isinstance(value, str):
+        if type(value) is not str and not is_text(value):
             raise InvalidEvent(label, f"must be text, not {type(value).__name__}")
         text = str.__str__(value)
         if not 1 <= len(text) <= ID_LENGTH:
@@ -259,15 +261,21 @@ class Validator:
         except Exception as error:  # a lazy one that must be loaded, in an event loop for instance
             reason = f"could not be read ({type(error).__name__}); load it before, or pass its pk"
             raise InvalidEvent("user", reason) from error
-        if isinstance(user, bool) or not isinstance(user, str | int):
+        kind = type(user)
+        if kind is bool or not issubclass(kind, str | int):
             user = _by_rule(user, (None, "user"))
             if not isinstance(user, str):
                 raise InvalidEvent("user", "must be a user, or the pk of one (text, number or UUID)")
-        return self.identifier(user if isinstance(user, str) else str(int(user)), "user")
+        if not isinstance(user, str):
+            try:
+                user = str(int(user))
+            except ValueError as error:  # Python refuses to write numbers of thousands of digits
+                raise InvalidEvent("user", "is a number of too many digits") from error
+        return self.identifier(user, "user")
 
     def collection(self, collection: Any) -> str:
         """Return a checked collection name: 1-64 of ``A-Z a-z 0-9 _ -``."""
-        if not isinstance(collection, str) or not COLLECTION.fullmatch(collection):
+        if not is_text(collection) or not COLLECTION.fullmatch(collection):
             raise InvalidEvent("collection", "must be 1-64 of A-Z a-z 0-9 _ -")
         return str.__str__(collection)
 

@@ -7,8 +7,9 @@ caught is held for a transaction, written or delivered. Knows no test runner.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Iterator, Mapping, MutableSequence, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 
 from littlebro.conf import nearest
@@ -19,7 +20,7 @@ from littlebro.events.event import Event
 __all__ = ["TrackedEventsMixin", "assert_not_tracked", "assert_tracked", "capture_events", "deliver_events"]
 
 _lock: Final = threading.RLock()
-_open: Final[list[list[Event]]] = []
+_open: Final[list[MutableSequence[Event]]] = []
 
 
 class _Tap:
@@ -46,11 +47,22 @@ def capture_events() -> Iterator[list[Event]]:
     Blocks nest: what an inner one catches, the outer one has as well.
     """
     events: list[Event] = []
+    with _caught(events):
+        yield events
+
+
+def discard_events() -> AbstractContextManager[None]:
+    """Catch what is tracked inside the block, and keep none of it: for what is around tests."""
+    return _caught(deque(maxlen=0))
+
+
+@contextmanager
+def _caught(events: MutableSequence[Event]) -> Iterator[None]:
     with _lock:
         _open.append(events)
         BaseTracker.tap = _tap
     try:
-        yield events
+        yield
     finally:
         with _lock:
             _open[:] = [other for other in _open if other is not events]
@@ -143,11 +155,20 @@ class TrackedEventsMixin:
                 self.client.post("/pay/")
                 self.assert_tracked("order-paid", {"total": 42})
 
-    Strict mode is on unless the settings say otherwise, and nothing is delivered. Must stand before the test
-    case among the bases.
+    Strict mode is on unless the settings say otherwise, and nothing is delivered; what is tracked in `setUpClass`
+    and `setUpTestData` is in no list. Must stand before the test case among the bases.
     """
 
     tracked_events: list[Event]
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        """Isolate the class as its tests are: what is set up for all of them may track as well."""
+        from littlebro.testing.isolation import isolated  # noqa: PLC0415 - needs a configured Django
+
+        cls.enterClassContext(isolated())  # type: ignore[attr-defined]  # of the test case, as in run()
+        cls.enterClassContext(discard_events())  # type: ignore[attr-defined]  # as above
+        super().setUpClass()  # type: ignore[misc]  # as above
 
     def run(self, result: Any = None) -> Any:
         """Run the test with events captured; set-up and tear-down of the test included."""

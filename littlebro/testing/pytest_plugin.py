@@ -50,14 +50,24 @@ def _in_use() -> bool:
     return django is not None and django.apps.ready and django.apps.is_installed("littlebro")
 
 
-def _isolated_run(config: pytest.Config) -> None:
-    """Change the settings for the whole run, when the first test of a ready Django begins."""
+def _isolate_run(config: pytest.Config) -> None:
+    """Change the settings for the whole run, and catch what is tracked around its tests."""
     if _run in config.stash:
         return
-    from littlebro.testing.isolation import isolated  # noqa: PLC0415 - needs a configured Django
+    from littlebro.testing.capture import discard_events  # noqa: PLC0415 - needs a configured Django
+    from littlebro.testing.isolation import isolated  # noqa: PLC0415 - as above
 
     stack = config.stash[_run] = ExitStack()
     stack.enter_context(isolated())
+    if not config.getini("littlebro_delivery"):
+        stack.enter_context(discard_events())
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Isolate the run before the first test of a ready Django, and so before the fixtures of any scope."""
+    if _in_use():
+        _isolate_run(item.config)
 
 
 @pytest.hookimpl(trylast=True)
@@ -73,20 +83,18 @@ def _littlebro(request: pytest.FixtureRequest) -> Iterator[list[Event] | None]:
     if not _in_use():
         yield None
         return
-    _isolated_run(request.config)
-    from littlebro.testing.capture import capture_events  # noqa: PLC0415 - needs a configured Django
-
-    delivers = bool(request.config.getini("littlebro_delivery"))
-    if not delivers and request.node.get_closest_marker("littlebro_delivery") is None:
-        with capture_events() as events:
-            yield events
-        return
-    if delivers:
+    _isolate_run(request.config)  # a fixture may have configured Django
+    if request.config.getini("littlebro_delivery"):
         yield None
         return
+    from littlebro.testing.capture import capture_events, deliver_events  # noqa: PLC0415 - needs a configured Django
     from littlebro.testing.isolation import isolated  # noqa: PLC0415 - as above
 
-    with isolated(request.getfixturevalue("tmp_path")):
+    if request.node.get_closest_marker("littlebro_delivery") is None:
+        with isolated(), capture_events() as events:  # a fixture may have put journals into the settings
+            yield events
+        return
+    with isolated(request.getfixturevalue("tmp_path")), deliver_events():
         yield None
 
 
