@@ -274,12 +274,14 @@ def test_bound_values_are_left_out(settings: Any, label: str) -> None:
 
 
 def test_a_context_beyond_the_limit_is_refused(settings: Any) -> None:
-    """The limit of bytes is one of the whole event, its context included."""
+    """The limit of bytes is one of the whole event, its context included; the error names the larger part."""
     settings.LITTLEBRO = {"default": {"BACKEND": "memory", "LOCATION": "large"}}
     with bind(large="x" * 20_000):
         tracker.track_event("kept", {"v": "x" * 10_000})
-        with pytest.raises(InvalidEvent, match="at most 32768"):
+        with pytest.raises(InvalidEvent, match="params: .* at most 32768"):
             tracker.track_event("refused", {"v": "x" * 20_000})
+    with bind(large="x" * 40_000), pytest.raises(InvalidEvent, match="context: .* at most 32768"):
+        tracker.track_event("refused", {"v": 1})
 
 
 @pytest.mark.django_db(transaction=True)

@@ -114,9 +114,8 @@ class Pipeline:
         if _BACKSLASH in line and _NUL in line:  # a single byte is found ten times faster
             self._find_unfit(event)
         if len(line) > self._max_bytes:
-            raise InvalidEvent(
-                "params", f"the event has {len(line)} bytes; at most {self._max_bytes} are kept"
-            )
+            larger = "context" if 2 * len(encode(event.context)) > len(line) else "params"
+            raise InvalidEvent(larger, f"the event has {len(line)} bytes; at most {self._max_bytes} are kept")
         return line
 
     def _find_unfit(self, event: Event) -> None:
