@@ -278,9 +278,9 @@ def test_a_context_beyond_the_limit_is_refused(settings: Any) -> None:
     settings.LITTLEBRO = {"default": {"BACKEND": "memory", "LOCATION": "large"}}
     with bind(large="x" * 20_000):
         tracker.track_event("kept", {"v": "x" * 10_000})
-        with pytest.raises(InvalidEvent, match="params: .* at most 32768"):
+        with pytest.raises(InvalidEvent, match=r"params: .* at most 32768"):
             tracker.track_event("refused", {"v": "x" * 20_000})
-    with bind(large="x" * 40_000), pytest.raises(InvalidEvent, match="context: .* at most 32768"):
+    with bind(large="x" * 40_000), pytest.raises(InvalidEvent, match=r"context: .* at most 32768"):
         tracker.track_event("refused", {"v": 1})
 
 
