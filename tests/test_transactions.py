@@ -4,12 +4,13 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
 import pytest
 from django.db import connection, connections, transaction
 from django.test import TestCase
@@ -105,6 +106,80 @@ def test_a_loop_of_savepoints_makes_few_hooks() -> None:
                 tracker.track_event(f"loop-{number}")
         assert len(connection.run_on_commit) <= 3
     assert len(stored()) == 500
+
+
+def calls_of(function: Callable[[], object]) -> int:
+    """Return how many calls of Python functions happen inside `function`."""
+    calls = 0
+
+    def profile(_frame: object, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(profile)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+@pytest.mark.usefixtures("thread")
+def test_a_loop_of_savepoints_costs_the_same_in_every_round() -> None:
+    """What is held already is not copied again, neither from memory nor from its file."""
+    text = {"text": "x" * 300}
+    calls = []
+    with transaction.atomic():
+        for _ in range(1000):
+            with transaction.atomic():
+                calls.append(calls_of(lambda: tracker.track_event("loop", text)))
+    assert calls[10] <= calls[990] <= calls[10] + 10
+    assert len(stored()) == 1000
+
+
+def test_a_loop_of_savepoints_with_many_aliases_makes_few_hooks(settings: Any, journal: Path) -> None:
+    """Holds of one journal collapse past those of another."""
+    options = {"TRACKER": "thread", "TRACKER_OPTIONS": {"JOURNAL": str(journal)}}
+    aliases = ["default", *(f"alias-{number}" for number in range(7))]
+    settings.LITTLEBRO = dict.fromkeys(aliases, options)
+    with transaction.atomic():
+        for number in range(50):
+            with transaction.atomic():
+                for alias in aliases:
+                    trackers[alias].track_event(f"{alias}-{number}")
+        assert len(connection.run_on_commit) == 2 * len(aliases)
+        with rolled_back():
+            for alias in aliases:
+                trackers[alias].track_event("ghost")
+    for alias in aliases:
+        assert trackers[alias].flush(10)
+    names = {f"{alias}-{number}" for alias in aliases for number in range(50)}
+    assert {event.name for event in tracker.events(EventQuery(), limit=1000).events} == names
+
+
+@pytest.mark.parametrize("size", [1, 1000], ids=["in memory", "in files"])
+@pytest.mark.usefixtures("thread")
+def test_lines_keep_their_order(size: int) -> None:
+    """Holds that become one hand their lines over in the order of the calls."""
+    names = (f"event-{number:04}" for number in range(10_000))
+
+    def track(n: int) -> None:
+        for _ in range(n):
+            tracker.track_event(next(names), {"text": "x" * 300})
+
+    with transaction.atomic():
+        track(1)
+        with transaction.atomic():
+            track(size)
+            with transaction.atomic():
+                track(size)
+            with transaction.atomic():
+                track(2 * size)
+        track(1)
+        assert len(connection.run_on_commit) == 1
+        hold: Any = connection.run_on_commit[0][1]
+        found = [msgspec.json.decode(line)["name"] for line in hold.lines()]
+    assert found == [f"event-{number:04}" for number in range(2 + 4 * size)]
 
 
 @pytest.mark.usefixtures("thread")

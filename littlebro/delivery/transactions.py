@@ -23,7 +23,8 @@ __all__ = ["hold", "open_block"]
 
 # Lines held in memory per hold, in bytes; above it they wait in an unlinked file of the journal's folder.
 _IN_MEMORY: Final = 256 * 1024
-_LOOK_BACK: Final = 8
+# So many hooks are searched: enough for the aliases of a project, each with holds at some depths of savepoints.
+_LOOK_BACK: Final = 32
 
 Release = Callable[[Iterable[bytes]], None]
 
@@ -90,16 +91,27 @@ class _Hold:
     def lines(self) -> Iterator[bytes]:
         if self._file is not None:
             self._file.seek(0)
-            for line in io.BufferedReader(self._file):
-                yield line.rstrip(b"\n")
+            reader = io.BufferedReader(self._file)
+            try:
+                for line in reader:
+                    yield line.rstrip(b"\n")
+            finally:
+                reader.detach()  # or it closes the file at its end
         yield from self._lines
 
     def __call__(self) -> None:
         """Hand all lines to the journal: the transaction is committed."""
         self._release(self.lines())
         self._lines = []
+        self._close()
+
+    def _close(self) -> None:
         if self._file is not None:
             self._file.close()
+            self._file = None
+
+    # A rolled-back transaction drops its holds: their files close then, without a ResourceWarning.
+    __del__ = _close
 
 
 def hold(
@@ -117,11 +129,13 @@ def hold(
     """
     alive = set(connection.savepoint_ids)
     hooks: list[Any] = connection.run_on_commit  # (savepoints, function, robust)
-    _collapse(hooks, alive, owner)
-    for savepoints, function, _ in hooks[:_LOOK_BACK]:
-        if isinstance(function, _Hold) and function.owner is owner and savepoints == alive:
-            function.add(line)
-            return
+    known = _newest(hooks, alive, owner)
+    if known is None and hooks:
+        _collapse(hooks, alive)
+        known = _newest(hooks, alive, owner)
+    if known is not None:
+        known.add(line)
+        return
     fresh = _Hold(owner, folder, release, on_lost)
     fresh.add(line)
     # Robust (third item): a failure of ours is logged and keeps no hook of the project's from running.
@@ -133,23 +147,31 @@ def hold(
         hooks.insert(0, entry)
 
 
-def _collapse(hooks: list[Any], alive: set[str], owner: object) -> None:
-    """Let holds of released savepoints share the fate of what surrounds them, so that a loop makes one, not many."""
-    merged: dict[frozenset[str], _Hold] = {}
-    place = 0
-    while place < min(len(hooks), _LOOK_BACK):
-        savepoints, function, robust = hooks[place]
-        if not isinstance(function, _Hold) or function.owner is not owner:
+def _newest(hooks: list[Any], alive: set[str], owner: object) -> _Hold | None:
+    """Return the newest hold of `owner` if it is one of the savepoints `alive`, and no others."""
+    for savepoints, function, _ in hooks[:_LOOK_BACK]:
+        if isinstance(function, _Hold) and function.owner is owner:
+            return function if savepoints == alive else None
+    return None
+
+
+def _collapse(hooks: list[Any], alive: set[str]) -> None:
+    """Let holds of released savepoints share the fate of what surrounds them, so that a loop makes one, not many.
+
+    The newest stand in front, and a newer one always goes into the older: lines keep their order, and each is copied
+    at most once for each savepoint around it.
+    """
+    newest: dict[tuple[object, frozenset[str]], Any] = {}
+    for entry in hooks[:_LOOK_BACK]:
+        savepoints, function, _ = entry
+        if not isinstance(function, _Hold):
             break
-        fate = savepoints & alive
-        known = merged.get(frozenset(fate))
-        if known is None:
-            merged[frozenset(fate)] = function
-            hooks[place] = (fate, function, robust)
-            place += 1
-        else:
-            known.absorb(function)
-            del hooks[place]
+        savepoints.intersection_update(alive)
+        fate = (function.owner, frozenset(savepoints))
+        if fate in newest:
+            function.absorb(newest[fate][1])
+            hooks.remove(newest[fate])
+        newest[fate] = entry
 
 
 def _is_test_case(connection: "BaseDatabaseWrapper") -> bool:
