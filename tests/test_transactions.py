@@ -6,8 +6,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import FrameType
 from typing import Any
 
 import msgspec
@@ -16,7 +18,7 @@ from django.db import connection, connections, transaction
 from django.test import TestCase
 
 from littlebro import EventQuery, tracker, trackers
-from littlebro.delivery import losses
+from littlebro.delivery import losses, transactions
 from littlebro.models import StoredEvent
 
 
@@ -180,6 +182,79 @@ def test_lines_keep_their_order(size: int) -> None:
         hold: Any = connection.run_on_commit[0][1]
         found = [msgspec.json.decode(line)["name"] for line in hold.lines()]
     assert found == [f"event-{number:04}" for number in range(2 + 4 * size)]
+
+
+class Interrupted(BaseException):
+    """What a signal handler may raise, as KeyboardInterrupt is."""
+
+
+def at_line(place: int, handler: Callable[[], object], work: Callable[[], object]) -> bool:
+    """Run `work`, and `handler` before the line of the module that it comes to as number `place`, if there is one."""
+    left = place
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal left
+        # An exception in `__del__` goes nowhere.
+        if frame.f_globals is not vars(transactions) or frame.f_code.co_name == "_close":
+            return None
+        if event == "line":
+            left -= 1
+            if left == -1:
+                sys.settrace(None)
+                handler()
+        return trace
+
+    sys.settrace(trace)
+    try:
+        with suppress(Interrupted):
+            work()
+    finally:
+        sys.settrace(None)
+    return left < 0
+
+
+def interrupt() -> None:
+    raise Interrupted
+
+
+@pytest.mark.parametrize("in_memory", [100, 500, 100_000])
+@pytest.mark.parametrize("handler", [interrupt, None], ids=["raises", "tracks"])
+@pytest.mark.usefixtures("thread")
+def test_a_signal_handler_at_any_line(monkeypatch: Any, handler: Any, in_memory: int) -> None:
+    """Whether it tracks or raises: no event that was accepted is lost, and the project's hooks run once each."""
+    monkeypatch.setattr(transactions, "_IN_MEMORY", in_memory)
+    accepted: set[str] = set()
+    ran: list[int] = []
+
+    def track() -> None:
+        event = tracker.track_event("a")
+        assert event is not None
+        accepted.add(event.id)
+
+    place, fired = 0, True
+    while fired:
+        with transaction.atomic():
+            track()
+            with rolled_back():
+                tracker.track_event("ghost")
+            for _ in range(2):
+                with transaction.atomic():
+                    track()
+            assert len(connection.run_on_commit) == 2  # nothing remains of the interruption before
+            transaction.on_commit(partial(ran.append, place))
+            with transaction.atomic():
+                fired = at_line(place, handler or track, track)
+                track()
+            track()
+            with rolled_back():
+                tracker.track_event("ghost")
+        place += 1
+    assert place > 20
+    assert ran == list(range(place))
+    assert tracker.flush(10)
+    found = tracker.events(EventQuery(), limit=10_000).events
+    assert accepted <= {event.id for event in found}
+    assert {event.name for event in found} == {"a"}
 
 
 @pytest.mark.usefixtures("thread")

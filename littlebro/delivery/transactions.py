@@ -25,6 +25,9 @@ __all__ = ["hold", "open_block"]
 _IN_MEMORY: Final = 256 * 1024
 # So many hooks are searched: enough for the aliases of a project, each with holds at some depths of savepoints.
 _LOOK_BACK: Final = 32
+# The attribute of a connection that holds its list of hooks while `hold` works on them. Should it stay set (a signal
+# handler raised just before the end), the next transaction has another list.
+_BUSY: Final = "_littlebro_busy"
 
 Release = Callable[[Iterable[bytes]], None]
 
@@ -53,6 +56,8 @@ _is_plain: Final = isinstance(_per_thread, threading.local)
 class _Hold:
     """Lines of one journal that share the fate of one set of savepoints."""
 
+    _file: io.FileIO | None = None
+
     def __init__(self, owner: object, folder: Path, release: Release, on_lost: Callable[[int], None]) -> None:
         self.owner = owner
         self._folder = folder
@@ -60,7 +65,6 @@ class _Hold:
         self._on_lost = on_lost
         self._lines: list[bytes] = []
         self._size = 0
-        self._file: io.FileIO | None = None
 
     def add(self, line: bytes) -> None:
         self._lines.append(line)
@@ -91,12 +95,10 @@ class _Hold:
     def lines(self) -> Iterator[bytes]:
         if self._file is not None:
             self._file.seek(0)
-            reader = io.BufferedReader(self._file)
-            try:
-                for line in reader:
-                    yield line.rstrip(b"\n")
-            finally:
-                reader.detach()  # or it closes the file at its end
+            rest = b""
+            while chunk := self._file.read(_IN_MEMORY):
+                *whole, rest = (rest + chunk).split(b"\n")
+                yield from whole
         yield from self._lines
 
     def __call__(self) -> None:
@@ -129,22 +131,34 @@ def hold(
     """
     alive = set(connection.savepoint_ids)
     hooks: list[Any] = connection.run_on_commit  # (savepoints, function, robust)
-    known = _newest(hooks, alive, owner)
-    if known is None and hooks:
-        _collapse(hooks, alive)
-        known = _newest(hooks, alive, owner)
-    if known is not None:
-        known.add(line)
-        return
+    # In a call from the middle of another one (a signal handler tracks) holds are not as they should be: a fresh one.
+    if hooks and getattr(connection, _BUSY, None) is not hooks:
+        try:
+            setattr(connection, _BUSY, hooks)
+            known = _find(hooks, alive, owner)
+            if known is not None:
+                known.add(line)
+                return
+        finally:
+            setattr(connection, _BUSY, None)
     fresh = _Hold(owner, folder, release, on_lost)
     fresh.add(line)
     # Robust (third item): a failure of ours is logged and keeps no hook of the project's from running.
-    entry = (alive, fresh, True)
+    entry: Any = (alive, fresh, True)
     if _is_test_case(connection):
         # Never committed; captureOnCommitCallbacks counts hooks by their place.
-        hooks.append(entry)
+        connection.run_on_commit.append(entry)
     else:
-        hooks.insert(0, entry)
+        connection.run_on_commit.insert(0, entry)
+
+
+def _find(hooks: list[Any], alive: set[str], owner: object) -> _Hold | None:
+    """Return the hold of `owner` that shares the fate of the savepoints `alive`."""
+    found = _newest(hooks, alive, owner)
+    if found is None:
+        _collapse(hooks, alive)
+        found = _newest(hooks, alive, owner)
+    return found
 
 
 def _newest(hooks: list[Any], alive: set[str], owner: object) -> _Hold | None:
@@ -159,7 +173,8 @@ def _collapse(hooks: list[Any], alive: set[str]) -> None:
     """Let holds of released savepoints share the fate of what surrounds them, so that a loop makes one, not many.
 
     The newest stand in front, and a newer one always goes into the older: lines keep their order, and each is copied
-    at most once for each savepoint around it.
+    at most once for each savepoint around it. Nothing is found by its place, which a call from the middle of this
+    one shifts, and a hold leaves only after its lines were copied: interrupted, they are there twice, not lost.
     """
     newest: dict[tuple[object, frozenset[str]], Any] = {}
     for entry in hooks[:_LOOK_BACK]:
