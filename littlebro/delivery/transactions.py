@@ -12,14 +12,14 @@ import threading
 from asyncio.events import _get_running_loop
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from django.db import connections
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["hold", "open_block"]
+__all__ = ["hold", "holds", "open_block"]
 
 # Lines held in memory per hold, in bytes; above it they wait in an unlinked file of the journal's folder.
 _IN_MEMORY: Final = 256 * 1024
@@ -101,6 +101,9 @@ class _Hold:
                 yield from whole
         yield from self._lines
 
+    def is_empty(self) -> bool:
+        return not self._lines and self._file is None
+
     def __call__(self) -> None:
         """Hand all lines to the journal: the transaction is committed."""
         self._release(self.lines())
@@ -150,6 +153,15 @@ def hold(
         connection.run_on_commit.append(entry)
     else:
         connection.run_on_commit.insert(0, entry)
+
+
+def holds(owner: object) -> bool:
+    """Return whether a transaction that is open in this thread still holds lines of `owner`."""
+    return any(
+        isinstance(function, _Hold) and function.owner is owner and not function.is_empty()
+        for connection in connections.all(initialized_only=True)
+        for _, function, _ in cast("list[Any]", connection.run_on_commit)
+    )
 
 
 def _find(hooks: list[Any], alive: set[str], owner: object) -> _Hold | None:
