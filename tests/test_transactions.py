@@ -216,3 +216,15 @@ class InsideTestCase(TestCase):
                 assert seen == [2]
                 callbacks[0]()
                 assert stored() == ["held"]
+
+    def test_every_capture_sees_its_own_events(self) -> None:
+        """Events before a capture, released savepoints and a capture that ran its callbacks make no difference."""
+        with TemporaryDirectory() as folder:
+            alias = {"TRACKER": "thread", "BACKEND": "memory", "TRACKER_OPTIONS": {"JOURNAL": folder}}
+            with self.settings(LITTLEBRO={"default": alias}):
+                tracker.track_event("before")
+                for number in range(3):
+                    with self.captureOnCommitCallbacks(execute=True) as callbacks, transaction.atomic():
+                        tracker.track_event(f"inside-{number}")
+                    assert len(callbacks) == 1
+                assert stored() == ["inside-0", "inside-1", "inside-2"]

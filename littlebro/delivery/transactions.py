@@ -119,6 +119,13 @@ class _Hold:
     __del__ = _close
 
 
+class _Lone(_Hold):
+    """A line under Django's TestCase, where nothing commits.
+
+    captureOnCommitCallbacks tells hooks by their place: each line stands in its own, at the end, and stays there.
+    """
+
+
 def hold(
     connection: "BaseDatabaseWrapper",
     line: bytes,
@@ -144,15 +151,12 @@ def hold(
                 return
         finally:
             setattr(connection, _BUSY, None)
-    fresh = _Hold(owner, folder, release, on_lost)
+    lone = _is_test_case(connection)
+    fresh = (_Lone if lone else _Hold)(owner, folder, release, on_lost)
     fresh.add(line)
     # Robust (third item): a failure of ours is logged and keeps no hook of the project's from running.
     entry: Any = (alive, fresh, True)
-    if _is_test_case(connection):
-        # Never committed; captureOnCommitCallbacks counts hooks by their place.
-        connection.run_on_commit.append(entry)
-    else:
-        connection.run_on_commit.insert(0, entry)
+    connection.run_on_commit.insert(len(hooks) if lone else 0, entry)
 
 
 def holds(owner: object) -> bool:
@@ -176,7 +180,7 @@ def _find(hooks: list[Any], alive: set[str], owner: object) -> _Hold | None:
 def _newest(hooks: list[Any], alive: set[str], owner: object) -> _Hold | None:
     """Return the newest hold of `owner` if it is one of the savepoints `alive`, and no others."""
     for savepoints, function, _ in hooks[:_LOOK_BACK]:
-        if isinstance(function, _Hold) and function.owner is owner:
+        if type(function) is _Hold and function.owner is owner:
             return function if savepoints == alive else None
     return None
 
@@ -191,7 +195,7 @@ def _collapse(hooks: list[Any], alive: set[str]) -> None:
     newest: dict[tuple[object, frozenset[str]], Any] = {}
     for entry in hooks[:_LOOK_BACK]:
         savepoints, function, _ = entry
-        if not isinstance(function, _Hold):
+        if type(function) is not _Hold:
             break
         savepoints.intersection_update(alive)
         fate = (function.owner, frozenset(savepoints))
