@@ -7,6 +7,8 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib.admin import AdminSite
+from django.db import connections
+from django.db.transaction import non_atomic_requests
 from django.urls import URLPattern, path
 from django.views.decorators.http import require_POST, require_safe
 
@@ -43,12 +45,19 @@ def urls(site: AdminSite) -> list[URLPattern]:
     def write(view: Callable[..., HttpResponse]) -> Any:
         return site.admin_view(require_POST(view))
 
+    def apart(view: Callable[..., HttpResponse]) -> Any:
+        """Wrap what is done in no transaction: who delivers meanwhile must know at once that a person is forgotten."""
+        admitted = site.admin_view(view)
+        for alias in connections:
+            admitted = non_atomic_requests(using=alias)(admitted)
+        return admitted
+
     return [
         path("", read(views.page), name=f"{_NAME}changelist"),
         path("panel/<slug:slug>/", fetched(views.panel), name=f"{_NAME}panel"),
         path("export/<slug:slug>/<slug:kind>/", read(views.export), name=f"{_NAME}export"),
         path("suggest/", fetched(views.suggest), name=f"{_NAME}suggest"),
-        path("erase/", site.admin_view(views.erase), name=f"{_NAME}erase"),
+        path("erase/", apart(views.erase), name=f"{_NAME}erase"),
         path("save/", write(views.save), name=f"{_NAME}save"),
         path("forget/<int:key>/", write(views.forget), name=f"{_NAME}forget"),
         path("annotate/", write(views.annotate), name=f"{_NAME}annotate"),

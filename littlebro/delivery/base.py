@@ -250,7 +250,10 @@ class BaseTracker:
         return await sync_to_async(self.flush, thread_sensitive=False)(timeout)
 
     def upkeep(self) -> dict[str, Any]:
-        """Deliver, in this thread, what lies around on this machine; return counts. Nothing to do without a journal."""
+        """Deliver, in this thread, what lies around on this machine; return counts. Nothing to do without a journal.
+
+        Inside a database transaction it only says what is left: a rollback would take back what was stored.
+        """
         return {"delivered": 0, "left": 0, "reason": ""}
 
     def status(self) -> dict[str, Any]:

@@ -267,7 +267,10 @@ class JournalTracker(BaseTracker):
     # On demand.
 
     def flush(self, timeout: float = 5.0) -> bool:
-        """Seal, hurry the couriers, and wait until what waited at the call is delivered everywhere."""
+        """Seal, hurry the couriers, and wait until what waited at the call is delivered everywhere.
+
+        What an open transaction holds is not waited for: it is stored when that commits.
+        """
         journal = self.journal
         if journal is None:
             return True
@@ -298,6 +301,10 @@ class JournalTracker(BaseTracker):
         journal = self.journal
         if journal is None:
             return super().upkeep()
+        if transactions.is_open():
+            # A rollback would take back what was stored, and its segments would be gone.
+            reason = "a database transaction is open in this thread; upkeep delivers outside of one"
+            return {"adopted": 0, "delivered": 0, "left": self._left(journal), "reason": reason}
         journal.seal()
         adopted = journal.spool.adopt()
         self.write_losses(force=True)
@@ -315,13 +322,15 @@ class JournalTracker(BaseTracker):
                 self.couriers[0].walk()
         if not reasons:
             losses.compact()
-        left = sum(len(spool.everything()) for spool in self._spools(journal))
         return {
             "adopted": adopted,
             "delivered": delivered,
-            "left": left,
+            "left": self._left(journal),
             "reason": "; ".join(dict.fromkeys(reasons)),
         }
+
+    def _left(self, journal: Journal) -> int:
+        return sum(len(spool.everything()) for spool in self._spools(journal))
 
     def status(self) -> dict[str, Any]:
         """Return what lies in the journal by destination, in segments, bytes and seconds, and what is wrong."""

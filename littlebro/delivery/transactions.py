@@ -23,11 +23,15 @@ from littlebro.exceptions import InvalidEvent
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["check", "hold", "open_block"]
+__all__ = ["check", "hold", "is_open", "open_block"]
 
 # Lines held in memory per hold, in bytes; above it they wait in an unlinked file of the journal's folder.
 _IN_MEMORY: Final = 256 * 1024
-_LOOK_BACK: Final = 8
+# So many hooks are searched: enough for the aliases of a project, each with holds at some depths of savepoints.
+_LOOK_BACK: Final = 32
+# The attribute of a connection that holds its list of hooks while `hold` works on them. Should it stay set (a signal
+# handler raised just before the end), the next transaction has another list.
+_BUSY: Final = "_littlebro_busy"
 
 Release = Callable[[Iterable[bytes]], None]
 
@@ -68,6 +72,8 @@ _is_plain: Final = isinstance(_per_thread, threading.local)
 class _Hold:
     """Lines of one journal that share the fate of one set of savepoints."""
 
+    _file: io.FileIO | None = None
+
     def __init__(self, owner: object, folder: Path, release: Release, on_lost: Callable[[int], None]) -> None:
         self.owner = owner
         self._folder = folder
@@ -75,7 +81,6 @@ class _Hold:
         self._on_lost = on_lost
         self._lines: list[bytes] = []
         self._size = 0
-        self._file: io.FileIO | None = None
 
     def add(self, line: bytes) -> None:
         self._lines.append(line)
@@ -106,16 +111,32 @@ class _Hold:
     def lines(self) -> Iterator[bytes]:
         if self._file is not None:
             self._file.seek(0)
-            for line in io.BufferedReader(self._file):
-                yield line.rstrip(b"\n")
+            rest = b""
+            while chunk := self._file.read(_IN_MEMORY):
+                *whole, rest = (rest + chunk).split(b"\n")
+                yield from whole
         yield from self._lines
 
     def __call__(self) -> None:
         """Hand all lines to the journal: the transaction is committed."""
         self._release(self.lines())
         self._lines = []
+        self._close()
+
+    def _close(self) -> None:
         if self._file is not None:
             self._file.close()
+            self._file = None
+
+    # A rolled-back transaction drops its holds: their files close then, without a ResourceWarning.
+    __del__ = _close
+
+
+class _Lone(_Hold):
+    """A line under Django's TestCase, where nothing commits.
+
+    captureOnCommitCallbacks tells hooks by their place: each line stands in its own, at the end, and stays there.
+    """
 
 
 def hold(
@@ -133,39 +154,68 @@ def hold(
     """
     alive = set(connection.savepoint_ids)
     hooks: list[Any] = connection.run_on_commit  # (savepoints, function, robust)
-    _collapse(hooks, alive, owner)
-    for savepoints, function, _ in hooks[:_LOOK_BACK]:
-        if isinstance(function, _Hold) and function.owner is owner and savepoints == alive:
-            function.add(line)
-            return
-    fresh = _Hold(owner, folder, release, on_lost)
+    # In a call from the middle of another one (a signal handler tracks) holds are not as they should be: a fresh one.
+    if hooks and getattr(connection, _BUSY, None) is not hooks:
+        try:
+            setattr(connection, _BUSY, hooks)
+            known = _find(hooks, alive, owner)
+            if known is not None:
+                known.add(line)
+                return
+        finally:
+            setattr(connection, _BUSY, None)
+    lone = _is_test_case(connection)
+    fresh = (_Lone if lone else _Hold)(owner, folder, release, on_lost)
     fresh.add(line)
     # Robust (third item): a failure of ours is logged and keeps no hook of the project's from running.
-    entry = (alive, fresh, True)
-    if _is_test_case(connection):
-        # Never committed; captureOnCommitCallbacks counts hooks by their place.
-        hooks.append(entry)
-    else:
-        hooks.insert(0, entry)
+    entry: Any = (alive, fresh, True)
+    connection.run_on_commit.insert(len(hooks) if lone else 0, entry)
 
 
-def _collapse(hooks: list[Any], alive: set[str], owner: object) -> None:
-    """Let holds of released savepoints share the fate of what surrounds them, so that a loop makes one, not many."""
-    merged: dict[frozenset[str], _Hold] = {}
-    place = 0
-    while place < min(len(hooks), _LOOK_BACK):
-        savepoints, function, robust = hooks[place]
-        if not isinstance(function, _Hold) or function.owner is not owner:
+def is_open() -> bool:
+    """Return whether this thread is in a transaction that may roll back; that of Django's TestCase does not count."""
+    return any(
+        not getattr(block, "_from_testcase", False)
+        for connection in connections.all(initialized_only=True)
+        for block in connection.atomic_blocks
+    )
+
+
+def _find(hooks: list[Any], alive: set[str], owner: object) -> _Hold | None:
+    """Return the hold of `owner` that shares the fate of the savepoints `alive`."""
+    found = _newest(hooks, alive, owner)
+    if found is None:
+        _collapse(hooks, alive)
+        found = _newest(hooks, alive, owner)
+    return found
+
+
+def _newest(hooks: list[Any], alive: set[str], owner: object) -> _Hold | None:
+    """Return the newest hold of `owner` if it is one of the savepoints `alive`, and no others."""
+    for savepoints, function, _ in hooks[:_LOOK_BACK]:
+        if type(function) is _Hold and function.owner is owner:
+            return function if savepoints == alive else None
+    return None
+
+
+def _collapse(hooks: list[Any], alive: set[str]) -> None:
+    """Let holds of released savepoints share the fate of what surrounds them, so that a loop makes one, not many.
+
+    The newest stand in front, and a newer one always goes into the older: lines keep their order, and each is copied
+    at most once for each savepoint around it. Nothing is found by its place, which a call from the middle of this
+    one shifts, and a hold leaves only after its lines were copied: interrupted, they are there twice, not lost.
+    """
+    newest: dict[tuple[object, frozenset[str]], Any] = {}
+    for entry in hooks[:_LOOK_BACK]:
+        savepoints, function, _ = entry
+        if type(function) is not _Hold:
             break
-        fate = savepoints & alive
-        known = merged.get(frozenset(fate))
-        if known is None:
-            merged[frozenset(fate)] = function
-            hooks[place] = (fate, function, robust)
-            place += 1
-        else:
-            known.absorb(function)
-            del hooks[place]
+        savepoints.intersection_update(alive)
+        fate = (function.owner, frozenset(savepoints))
+        if fate in newest:
+            function.absorb(newest[fate][1])
+            hooks.remove(newest[fate])
+        newest[fate] = entry
 
 
 def _is_test_case(connection: "BaseDatabaseWrapper") -> bool:

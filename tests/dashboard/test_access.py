@@ -4,13 +4,16 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
+from django.db import connection
 from django.test import Client
 from django.urls import URLPattern, get_resolver, reverse
 
 from littlebro.analysis.lake.sync import sync
+from littlebro.dashboard import actions
 from littlebro.dashboard.export import FORMATS
 from littlebro.dashboard.pages import PAGES
 from littlebro.dashboard.panels import PANELS
+from littlebro.delivery import transactions
 from littlebro.models import Annotation, SavedView, StoredEvent
 from tests.dashboard.site import (
     BOARD,
@@ -175,6 +178,21 @@ def test_erasing_takes_a_permission_of_its_own(client: Client) -> None:
     answer = client.post(address, {"who": "u:1", "confirmed": "yes"}, follow=True)
     assert "Erased. backend: 3" in answer.content.decode()
     assert not StoredEvent.objects.filter(user_id="1").exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_erasing_is_done_in_no_transaction(admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of ATOMIC_REQUESTS: until its end, others would store what still waits of the person."""
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+    seen: list[bool] = []
+
+    def look(*_: object) -> dict[str, int]:
+        seen.append(transactions.is_open())
+        return {}
+
+    monkeypatch.setattr(actions, "forget", look)
+    admin_client.post(f"{BOARD}erase/", {"who": "u:1", "confirmed": "yes"})
+    assert seen == [False]
 
 
 def test_erasing_reaches_the_lake(admin_client: Client, with_lake: Any) -> None:
