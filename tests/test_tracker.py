@@ -1,7 +1,5 @@
 """The calls that users make: what they return, what goes with them, and what they never do to the caller."""
 
-import asyncio
-import threading
 import uuid
 import warnings
 from collections.abc import Callable
@@ -13,11 +11,11 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.http import HttpRequest
 from django.test import RequestFactory
 
-from littlebro import Event, EventQuery, bind, tracker, trackers
+from littlebro import Event, EventQuery, tracker, trackers
 from littlebro.delivery import BaseTracker, losses
 from littlebro.delivery.handler import TrackerHandler
 from littlebro.delivery.pipeline import Pipeline
-from littlebro.events.context import Serving, current
+from littlebro.events.context import Serving
 from littlebro.exceptions import InvalidEvent
 from littlebro.storage import SaveResult, backends
 from littlebro_backends.memory import Backend as Memory
@@ -256,101 +254,6 @@ def test_an_odd_id_of_a_request_costs_itself() -> None:
     assert event is not None
     assert event.user_id is None
     assert losses.drain("default") == {"invalid-context": 1}
-
-
-def test_bound_values_nest() -> None:
-    """An inner `bind` adds to the outer and hides its values of the same name, until it ends, also by an error."""
-    with bind(plan="pro", a=1):
-        with bind(a=2, b=3):
-            inner = tracker.track_event("x")
-        with pytest.raises(ZeroDivisionError), bind(a=4):
-            raise ZeroDivisionError
-        outer = tracker.track_event("x")
-    bare = tracker.track_event("x")
-    assert [event and event.context for event in (inner, outer, bare)] == [
-        {"plan": "pro", "a": 2, "b": 3}, {"plan": "pro", "a": 1}, {},
-    ]  # fmt: skip
-    with pytest.raises(TypeError):
-        current().values["x"] = 1  # type: ignore[index]
-
-
-async def test_bind_decorates_functions() -> None:
-    """Around a function, async or not, the values are bound at each call; a generator, which runs later, is refused."""
-
-    @bind(plan="pro")
-    def plain() -> dict[str, Any]:
-        return dict(current().values)
-
-    @bind(plan="pro")
-    async def awaited() -> dict[str, Any]:
-        await asyncio.sleep(0)
-        return dict(current().values)
-
-    assert [plain(), plain(), await awaited(), await awaited()] == [{"plan": "pro"}] * 4
-    assert dict(current().values) == {}
-    with pytest.raises(TypeError, match="as a block inside"):
-
-        @bind(plan="pro")
-        def generator() -> Any:
-            yield
-
-
-def test_a_bind_is_for_one_block() -> None:
-    """One that is kept and entered again is refused, since threads that share it would leave its values behind."""
-    kept = bind(plan="pro")
-    with kept, pytest.raises(RuntimeError, match="anew"), kept:
-        pass
-    with pytest.raises(RuntimeError, match="anew"), kept:
-        pass
-    assert dict(current().values) == {}
-
-
-async def test_a_generator_may_end_in_another_context() -> None:
-    """A stream that binds and is closed by another task, as servers do, ends without an error."""
-
-    async def stream() -> Any:
-        with bind(a=1):
-            yield 1
-
-    async def first() -> Any:
-        return await anext(source)
-
-    source = stream()
-    assert await asyncio.create_task(first()) == 1
-    await source.aclose()
-    assert dict(current().values) == {}
-
-
-async def test_bound_values_are_carried() -> None:
-    """The context goes along into `sync_to_async`, `async_to_sync` and new asyncio tasks, and out of none."""
-    from asgiref.sync import async_to_sync, sync_to_async
-
-    async def deeper(**values: Any) -> Any:
-        with bind(**values):
-            await asyncio.sleep(0)
-            event = await tracker.atrack_event("x")
-            return event and event.context
-
-    def across() -> Any:
-        with bind(b=2):
-            return async_to_sync(deeper)(c=3)
-
-    with bind(a=1):
-        assert await sync_to_async(across)() == {"a": 1, "b": 2, "c": 3}
-        assert await asyncio.gather(*[asyncio.create_task(deeper(task=number)) for number in range(20)]) == [
-            {"a": 1, "task": number} for number in range(20)
-        ]
-        assert await deeper() == {"a": 1}
-
-
-def test_threads_start_with_nothing_bound() -> None:
-    """A thread of its own is no part of the block, as with any context variable."""
-    found: list[Any] = []
-    with bind(a=1):
-        thread = threading.Thread(target=lambda: found.append(current().values))
-        thread.start()
-        thread.join()
-    assert dict(found[0]) == {}
 
 
 @pytest.mark.usefixtures("production")
