@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -26,6 +27,8 @@ __all__ = ["Journal", "JournalRefused"]
 # What is reserved for a segment follows what the one before it used, so that little of it is left over.
 _ROOM: Final = 16 * 1024
 _FIRST_ROOM: Final = 256 * 1024
+# A full journal refuses each event, and asks for a courier only so often, in seconds.
+_CALL_EVERY: Final = 1.0
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _journals: Final[weakref.WeakSet["Journal"]] = weakref.WeakSet()
 
@@ -42,8 +45,9 @@ class Journal:
     """The active segment of this process, in `folder`.
 
     `options` are those of `littlebro.conf.defaults.JOURNAL_OPTIONS`. `on_work` is called, at the pen, whenever
-    a segment was opened or sealed, so that a courier can start or wake up. `on_lost(reason, n)` is told of
-    accepted events that cannot be kept after all (a deleted folder that cannot be made again).
+    a segment was opened or sealed, and now and then while the journal is full, so that a courier can start or
+    wake up. `on_lost(reason, n)` is told of accepted events that cannot be kept after all (a deleted folder
+    that cannot be made again).
     """
 
     def __init__(
@@ -68,12 +72,13 @@ class Journal:
         self._sync_sealed = options["FSYNC"] == "batch"
         self._on_work = on_work
         self._on_lost = on_lost
-        self._waiting: int | None = None
         self._start_anew()
         _journals.add(self)
 
     def _start_anew(self) -> None:
         self._pid = os.getpid()
+        self._waiting: int | None = None
+        self._next_call = 0.0
         # Re-entrant: a signal handler may track while its own thread is at the pen.
         self._lock = threading.RLock()
         self._sealing = threading.RLock()
@@ -162,6 +167,10 @@ class Journal:
         if self._waiting is None:
             self._waiting = self.spool.weigh().size
         if self._waiting + size > self._max_bytes:
+            # Somebody has to carry away what fills it, or to see that others did.
+            if (now := time.monotonic()) >= self._next_call:
+                self._next_call = now + _CALL_EVERY
+                self._on_work()
             message = f"{self.folder} holds {self._waiting} bytes of at most {self._max_bytes} (MAX_BYTES)"
             raise JournalRefused("journal-full", message)
 
