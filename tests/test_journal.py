@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import transaction
 
 from littlebro import tracker, trackers
 from littlebro.delivery import JournalTracker, locks, losses
@@ -34,7 +35,7 @@ def event_line(name: str) -> bytes:
 
 
 def stored() -> list[str]:
-    return [event.name for event in tracker.events().events]
+    return [event.name for event in tracker.events(limit=1000).events]
 
 
 @pytest.fixture
@@ -88,3 +89,46 @@ def count_looks(made: JournalTracker) -> list[float]:
 
     made.journal.look = look  # type: ignore[method-assign]  # watched, and done all the same
     return looks
+
+
+def commit(n: int) -> None:
+    with transaction.atomic():
+        for _ in range(n):
+            assert tracker.track_event("held")
+
+
+@pytest.mark.parametrize("fsync", ["never", "event"])
+def test_small_transactions_leave_no_file_each(settings: Any, journal: Path, fsync: str) -> None:
+    """Their events join the active segment; it is sealed by their number, as ever, and all of them are stored."""
+    made = use(settings, journal, SEAL_EVENTS=50, SEAL_SECONDS=300.0, FSYNC=fsync)
+    assert made.journal is not None
+    made.journal._on_work = lambda: None  # nobody delivers meanwhile
+    for _ in range(60):
+        commit(3)
+        assert tracker.track_event("single")
+    files = [path for path in journal.rglob("*") if path.suffix in {SEALED, ".active"}]
+    assert 240 / 50 <= len(files) <= 240 / 50 + 1
+    assert tracker.flush(5)
+    assert sorted(stored()) == ["held"] * 180 + ["single"] * 60
+
+
+@pytest.mark.usefixtures("counted")
+def test_a_transaction_that_finds_no_room_is_counted(settings: Any, journal: Path) -> None:
+    """To the last event, whether it is small or large."""
+    use(settings, journal, MAX_BYTES=100)
+    commit(3)
+    commit(300)
+    assert losses.drain("default") == {"journal-full": 303}
+
+
+def test_a_transaction_committed_by_a_signal_handler_at_the_pen(settings: Any, journal: Path) -> None:
+    """It is written aside, in one file, since the segment is half changed."""
+    made = use(settings, journal, SEAL_SECONDS=300.0)
+    assert made.journal is not None
+    made.journal._on_work = lambda: None
+    made.journal._writing = True
+    commit(5)
+    made.journal._writing = False
+    assert len(list(journal.rglob(f"*{SEALED}"))) == 1
+    assert tracker.flush(5)
+    assert stored() == ["held"] * 5

@@ -27,6 +27,8 @@ __all__ = ["Journal", "JournalRefused"]
 # What is reserved for a segment follows what the one before it used, so that little of it is left over.
 _ROOM: Final = 16 * 1024
 _FIRST_ROOM: Final = 256 * 1024
+# Batches of fewer bytes join the active segment: a file each would be a file a transaction.
+_SMALL: Final = 64 * 1024
 # A full journal refuses each event, and asks for a courier only so often, in seconds.
 _CALL_EVERY: Final = 1.0
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -122,7 +124,9 @@ class Journal:
                 self._writing = False
 
     def append_many(self, lines: Iterable[bytes]) -> None:
-        """Write many lines as segments of their own, each complete from birth."""
+        """Write many lines: a few into the active segment, more as segments of their own, complete from birth."""
+        if os.getpid() != self._pid:
+            self.after_fork()
         batch: list[bytes] = []
         size = 0
         for line in lines:
@@ -131,8 +135,24 @@ class Journal:
             if len(batch) >= self._seal_events or size >= self._seal_bytes:
                 self._write_batch(batch)
                 batch, size = [], 0
-        if batch:
+        if size >= _SMALL:
             self._write_batch(batch)
+        elif batch:
+            self._append_batch(batch)
+
+    def _append_batch(self, batch: list[bytes]) -> None:
+        """Append a batch in one write, all of it or nothing."""
+        with self._lock:  # held until they are counted, so that it is their segment that counts them
+            if self._writing:  # interrupted at the pen, this thread may write no more than a segment aside
+                self._write_batch(batch)
+                return
+            try:
+                self.append(b"\n".join(batch))
+            except JournalRefused as refusal:
+                self._on_lost(refusal.reason, len(batch))
+                return
+            if self._segment is not None:
+                self._segment.events += len(batch) - 1
 
     def _write_batch(self, batch: list[bytes]) -> None:
         content = b"\n".join(batch) + b"\n"
