@@ -26,6 +26,8 @@ logger = logging.getLogger("littlebro")
 _FIRST_WAIT: Final = 0.2
 _LONGEST_WAIT: Final = 10.0
 _MOST_FAILURES: Final = 20
+# Segments that failed before say nothing of new ones: at least so often, in seconds, a new one is to be tried.
+_PROBE_EVERY: Final = 60.0
 
 
 def close_connections() -> None:
@@ -46,7 +48,8 @@ class Round(msgspec.Struct):
 class Courier:
     """Delivers the segments of `spool` that end in one of `suffixes` through `deliver(claim, content)`.
 
-    `chores()` runs before each walk and returns in how many seconds it wants to run again.
+    `chores(failing)` runs before each walk, is told whether new segments fail, and returns in how many seconds it
+    wants to run again.
     """
 
     def __init__(
@@ -74,7 +77,11 @@ class Courier:
         self._starting = threading.RLock()
         self._launching = False
         self._walking = threading.Lock()
-        self._waits: dict[str, tuple[float, float]] = {}  # segment -> (not before, wait)
+        self._waits: dict[
+            str, tuple[float, float]
+        ] = {}  # segment -> (failed at, wait), the latest failure last
+        self._hurried = 0.0  # what failed before this moment need not wait
+        self._probed = -_PROBE_EVERY  # when a segment last failed at its first try
         self._pause = 0.0
         self._delivered: set[str] = set()  # segments that were delivered and could not be deleted yet
         self.failing = False
@@ -108,7 +115,7 @@ class Courier:
 
     def hurry(self) -> None:
         """Forget all back-off, so that the next walk tries everything."""
-        self._waits.clear()
+        self._hurried = time.monotonic()
         self._calls.put(True)
 
     def stop(self, timeout: float) -> None:
@@ -129,7 +136,7 @@ class Courier:
             while shift == self._shift:
                 delivered = 0
                 try:
-                    wait = self._chores(self.failing)
+                    wait = self._chores(self.failing and time.monotonic() < self._probed + _PROBE_EVERY)
                     delivered = self.walk(shift).delivered
                 except Exception:
                     logger.exception("littlebro: the courier to %s goes on after an error.", self._name)
@@ -154,14 +161,21 @@ class Courier:
                 return
 
     def walk(self, shift: int | None = None) -> Round:
-        """Deliver what waits, oldest first; after two failures and no success, leave the rest for later."""
+        """Deliver what waits, oldest first; after two failures and no success, leave the rest for later.
+
+        What failed comes after what was not tried yet, the latest failure last: it keeps nothing from its turn.
+        """
         self._own_process()
         done = Round()
         with self._walking:
             now = time.monotonic()
-            for path in self._spool.waiting(*self._suffixes):
-                not_before, _ = self._waits.get(path.name, (0.0, 0.0))
-                if not_before > now or shift not in {None, self._shift}:
+            waiting = {path.name: path for path in self._spool.waiting(*self._suffixes)}
+            self._waits = {name: wait for name, wait in self._waits.items() if name in waiting}
+            for name in [*(name for name in waiting if name not in self._waits), *self._waits]:
+                path = waiting[name]
+                failed_at, wait = self._waits.get(name, (0.0, 0.0))
+                resting = now < failed_at + wait and self._hurried < failed_at
+                if resting or shift not in {None, self._shift}:
                     continue
                 held = self._spool.take(path)
                 if held is None:
@@ -172,6 +186,22 @@ class Courier:
             self._settle(done)
         return done
 
+    def sweep(self) -> Round:
+        """Walk on demand, past what fails: until nothing is left to try, or much failed, or for long, and all of it.
+
+        Returns what was delivered, and how much is left that failed.
+        """
+        self.hurry()
+        done, barren, end = Round(), 0, time.monotonic() + _LONGEST_WAIT
+        while True:
+            walk = self.walk()
+            done.delivered += walk.delivered
+            done.reason = walk.reason or done.reason
+            barren = 0 if walk.delivered else barren + walk.failed
+            if not walk.failed or barren >= _MOST_FAILURES or (barren and time.monotonic() >= end):
+                done.failed = len(self._waits)
+                return done
+
     def _try(self, held: Claim, done: Round) -> None:
         try:
             if held.name not in self._delivered:
@@ -181,9 +211,11 @@ class Courier:
         except Exception as error:  # noqa: BLE001 - whatever it is, the segment waits and is tried again
             done.failed += 1
             done.reason = f"{type(error).__name__}: {error}"
-            _, wait = self._waits.get(held.path.name, (0.0, _FIRST_WAIT / 2))
-            wait = min(wait * 2, _LONGEST_WAIT)
-            self._waits[held.path.name] = (time.monotonic() + wait, wait)
+            now = time.monotonic()
+            if held.path.name not in self._waits:
+                self._probed = now
+            _, wait = self._waits.pop(held.path.name, (0.0, _FIRST_WAIT / 2))
+            self._waits[held.path.name] = (now, min(wait * 2, _LONGEST_WAIT))
             self._spool.give_back(held)
             close_connections()
             return
@@ -208,5 +240,3 @@ class Courier:
                 self._spool.report(None)
             self.failing = False
             self._pause = 0.0
-            if not self._spool.waiting(*self._suffixes):
-                self._waits.clear()

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -26,6 +27,10 @@ __all__ = ["Journal", "JournalRefused"]
 # What is reserved for a segment follows what the one before it used, so that little of it is left over.
 _ROOM: Final = 16 * 1024
 _FIRST_ROOM: Final = 256 * 1024
+# Batches of fewer bytes join the active segment: a file each would be a file a transaction.
+_SMALL: Final = 64 * 1024
+# A full journal refuses each event, and asks for a courier only so often, in seconds.
+_CALL_EVERY: Final = 1.0
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _journals: Final[weakref.WeakSet["Journal"]] = weakref.WeakSet()
 
@@ -42,8 +47,9 @@ class Journal:
     """The active segment of this process, in `folder`.
 
     `options` are those of `littlebro.conf.defaults.JOURNAL_OPTIONS`. `on_work` is called, at the pen, whenever
-    a segment was opened or sealed, so that a courier can start or wake up. `on_lost(reason, n)` is told of
-    accepted events that cannot be kept after all (a deleted folder that cannot be made again).
+    a segment was opened or sealed, and now and then while the journal is full, so that a courier can start or
+    wake up. `on_lost(reason, n)` is told of accepted events that cannot be kept after all (a deleted folder
+    that cannot be made again).
     """
 
     def __init__(
@@ -68,12 +74,13 @@ class Journal:
         self._sync_sealed = options["FSYNC"] == "batch"
         self._on_work = on_work
         self._on_lost = on_lost
-        self._waiting: int | None = None
         self._start_anew()
         _journals.add(self)
 
     def _start_anew(self) -> None:
         self._pid = os.getpid()
+        self._waiting: int | None = None
+        self._next_call = 0.0
         # Re-entrant: a signal handler may track while its own thread is at the pen.
         self._lock = threading.RLock()
         self._sealing = threading.RLock()
@@ -117,7 +124,9 @@ class Journal:
                 self._writing = False
 
     def append_many(self, lines: Iterable[bytes]) -> None:
-        """Write many lines as segments of their own, each complete from birth."""
+        """Write many lines: a few into the active segment, more as segments of their own, complete from birth."""
+        if os.getpid() != self._pid:
+            self.after_fork()
         batch: list[bytes] = []
         size = 0
         for line in lines:
@@ -126,8 +135,24 @@ class Journal:
             if len(batch) >= self._seal_events or size >= self._seal_bytes:
                 self._write_batch(batch)
                 batch, size = [], 0
-        if batch:
+        if size >= _SMALL:
             self._write_batch(batch)
+        elif batch:
+            self._append_batch(batch)
+
+    def _append_batch(self, batch: list[bytes]) -> None:
+        """Append a batch in one write, all of it or nothing."""
+        with self._lock:  # held until they are counted, so that it is their segment that counts them
+            if self._writing:  # interrupted at the pen, this thread may write no more than a segment aside
+                self._write_batch(batch)
+                return
+            try:
+                self.append(b"\n".join(batch))
+            except JournalRefused as refusal:
+                self._on_lost(refusal.reason, len(batch))
+                return
+            if self._segment is not None:
+                self._segment.events += len(batch) - 1
 
     def _write_batch(self, batch: list[bytes]) -> None:
         content = b"\n".join(batch) + b"\n"
@@ -162,6 +187,10 @@ class Journal:
         if self._waiting is None:
             self._waiting = self.spool.weigh().size
         if self._waiting + size > self._max_bytes:
+            # Somebody has to carry away what fills it, or to see that others did.
+            if (now := time.monotonic()) >= self._next_call:
+                self._next_call = now + _CALL_EVERY
+                self._on_work()
             message = f"{self.folder} holds {self._waiting} bytes of at most {self._max_bytes} (MAX_BYTES)"
             raise JournalRefused("journal-full", message)
 

@@ -312,8 +312,7 @@ class JournalTracker(BaseTracker):
         with inside_delivery():
             self._fan_out(journal)
             for courier in self.couriers:
-                courier.hurry()
-                walk = courier.walk()
+                walk = courier.sweep()
                 delivered += walk.delivered
                 reasons += [walk.reason] if walk.failed else []
             if losses.pending(self.alias) and not reasons:  # delivery itself counts, dead letters for one

@@ -77,14 +77,22 @@ class Spool:
         else:
             locks.release(descriptor)
 
-    def _files(self, *suffixes: str) -> list[Path]:
+    def _entries(self, *suffixes: str) -> list["os.DirEntry[str]"]:
+        """Return the segments with these suffixes; what is no plain file was put there by others."""
         try:
-            names = os.listdir(self.folder)
+            with os.scandir(self.folder) as entries:
+                return [
+                    entry
+                    for entry in entries
+                    if entry.name.endswith(suffixes)
+                    and not entry.name.startswith(PRIVATE)
+                    and entry.is_file(follow_symlinks=False)
+                ]
         except (FileNotFoundError, NotADirectoryError):
-            names = []
-        return [
-            self.folder / name for name in names if name.endswith(suffixes) and not name.startswith(PRIVATE)
-        ]
+            return []
+
+    def _files(self, *suffixes: str) -> list[Path]:
+        return [self.folder / entry.name for entry in self._entries(*suffixes)]
 
     def waiting(self, *suffixes: str) -> list[Path]:
         """Return the sealed segments, oldest first (names sort by time)."""
@@ -97,7 +105,7 @@ class Spool:
 
     def active(self) -> int:
         """Return how many segments are being written, or were by a process that is gone."""
-        return len(self._files(ACTIVE))
+        return len(self._entries(ACTIVE))
 
     def take(self, path: Path) -> Claim | None:
         """Claim a segment; None where another process delivers it or has done so."""
@@ -196,10 +204,12 @@ class Spool:
     def weigh(self) -> Weight:
         """Return what waits here, sealed and fanned segments alike."""
         size, oldest, files = 0, time.time(), 0
-        for path in self._files(SEALED, FANNED):
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                found = path.stat()
-                files, size, oldest = files + 1, size + found.st_size, min(oldest, found.st_mtime)
+        for entry in self._entries(SEALED, FANNED):
+            try:
+                found = entry.stat(follow_symlinks=False)
+            except (FileNotFoundError, NotADirectoryError):  # delivered since
+                continue
+            files, size, oldest = files + 1, size + found.st_size, min(oldest, found.st_mtime)
         return Weight(files, size, max(0.0, time.time() - oldest) if files else 0.0)
 
     def let_go(self) -> None:

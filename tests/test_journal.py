@@ -1,0 +1,134 @@
+"""What the journal takes and refuses: its cap, and the files that it makes."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import transaction
+
+from littlebro import tracker, trackers
+from littlebro.delivery import JournalTracker, locks, losses
+from littlebro.delivery.segment import SEALED, claim, write_whole
+from tests.faults.harness import wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def use(settings: Any, journal: Path, **options: Any) -> JournalTracker:
+    """Let the default alias be `thread` into `memory`, with these options; return its tracker."""
+    alias = {
+        "TRACKER": "thread",
+        "BACKEND": "memory",
+        "LOCATION": str(journal),
+        "TRACKER_OPTIONS": {"JOURNAL": str(journal), **options},
+    }
+    settings.LITTLEBRO_STRICT = False
+    settings.LITTLEBRO = {"default": alias}
+    made = trackers["default"]
+    assert isinstance(made, JournalTracker)
+    return made
+
+
+def event_line(name: str) -> bytes:
+    return trackers["default"]._pipeline.run(name)[1] + b"\n"
+
+
+def stored() -> list[str]:
+    return [event.name for event in tracker.events(limit=1000).events]
+
+
+@pytest.fixture
+def counted() -> Any:
+    """Leave no counts to the next test."""
+    yield
+    losses.drain("default")
+
+
+@pytest.mark.usefixtures("counted")
+def test_a_process_that_starts_with_a_full_journal_empties_it(settings: Any, journal: Path) -> None:
+    """It refuses at first, and carries away what fills the journal, so that it takes events again."""
+    use(settings, journal, MAX_BYTES=1000)
+    write_whole(journal / "default", event_line("old") * 10, sync=False)
+    assert tracker.track_event("refused") is None
+    wait_until(lambda: tracker.track_event("new"), what="a journal with room")
+    assert tracker.flush(5)
+    assert sorted(set(stored())) == ["new", "old"]
+
+
+@pytest.mark.usefixtures("counted")
+def test_a_full_journal_that_others_emptied_takes_events(settings: Any, journal: Path) -> None:
+    """Whoever is refused sees when another process has delivered what filled it; it does not spin till then."""
+    made = use(settings, journal, MAX_BYTES=100_000, POLL_SECONDS=0.2)
+    path = write_whole(journal / "default", bytes(100_000), sync=False)
+    others = claim(path)
+    assert others is not None
+    assert tracker.track_event("refused") is None
+    looks = count_looks(made)
+    end = time.monotonic() + 0.5
+    while time.monotonic() < end:
+        assert tracker.track_event("refused") is None
+        time.sleep(0.001)
+    assert len(looks) < 10
+    path.unlink()
+    locks.release(others)
+    wait_until(lambda: tracker.track_event("new"), what="a journal with room")
+    assert tracker.flush(5)
+    assert not list(journal.rglob(f"*{SEALED}"))
+
+
+def count_looks(made: JournalTracker) -> list[float]:
+    """Return a list that gets an item whenever a courier looks at the journal."""
+    assert made.journal is not None
+    looks: list[float] = []
+    real = made.journal.look
+
+    def look() -> float | None:
+        looks.append(time.monotonic())
+        return real()
+
+    made.journal.look = look  # type: ignore[method-assign]  # watched, and done all the same
+    return looks
+
+
+def commit(n: int) -> None:
+    with transaction.atomic():
+        for _ in range(n):
+            assert tracker.track_event("held")
+
+
+@pytest.mark.parametrize("fsync", ["never", "event"])
+def test_small_transactions_leave_no_file_each(settings: Any, journal: Path, fsync: str) -> None:
+    """Their events join the active segment; it is sealed by their number, as ever, and all of them are stored."""
+    made = use(settings, journal, SEAL_EVENTS=50, SEAL_SECONDS=300.0, FSYNC=fsync)
+    assert made.journal is not None
+    made.journal._on_work = lambda: None  # nobody delivers meanwhile
+    for _ in range(60):
+        commit(3)
+        assert tracker.track_event("single")
+    files = [path for path in journal.rglob("*") if path.suffix in {SEALED, ".active"}]
+    assert 240 / 50 <= len(files) <= 240 / 50 + 1
+    assert tracker.flush(5)
+    assert sorted(stored()) == ["held"] * 180 + ["single"] * 60
+
+
+@pytest.mark.usefixtures("counted")
+def test_a_transaction_that_finds_no_room_is_counted(settings: Any, journal: Path) -> None:
+    """To the last event, whether it is small or large."""
+    use(settings, journal, MAX_BYTES=100)
+    commit(3)
+    commit(300)
+    assert losses.drain("default") == {"journal-full": 303}
+
+
+def test_a_transaction_committed_by_a_signal_handler_at_the_pen(settings: Any, journal: Path) -> None:
+    """It is written aside, in one file, since the segment is half changed."""
+    made = use(settings, journal, SEAL_SECONDS=300.0)
+    assert made.journal is not None
+    made.journal._on_work = lambda: None
+    made.journal._writing = True
+    commit(5)
+    made.journal._writing = False
+    assert len(list(journal.rglob(f"*{SEALED}"))) == 1
+    assert tracker.flush(5)
+    assert stored() == ["held"] * 5
