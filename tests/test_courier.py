@@ -8,6 +8,7 @@ import pytest
 
 from littlebro import tracker
 from littlebro.delivery.segment import write_whole
+from littlebro.delivery.spool import Claim
 from tests.faults.harness import wait_until
 from tests.test_journal import event_line, stored, use
 
@@ -43,10 +44,14 @@ def test_upkeep_gets_past_what_cannot_be_delivered(settings: Any, journal: Path,
 def test_upkeep_gives_up_where_nothing_can_be_delivered(settings: Any, journal: Path) -> None:
     """It does not try each of thousands while the destination is down."""
     made = use(settings, journal)
-    lay_newer(journal, 60)
+    lay(journal, 60)
     tries = []
-    deliver = made.couriers[0]._deliver
-    made.couriers[0]._deliver = lambda *what: (tries.append(1), deliver(*what))[1]
+
+    def refuse(held: Claim, content: bytes) -> None:
+        tries.append(held.name)
+        raise ConnectionError("down")
+
+    made.couriers[0]._deliver = refuse
     assert made.upkeep()["left"] == 60
     assert 20 <= len(tries) <= 22
 

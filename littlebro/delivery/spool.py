@@ -6,6 +6,7 @@ Knows nothing of what is inside a segment.
 """
 
 import contextlib
+import io
 import os
 import time
 from collections.abc import Iterator
@@ -36,7 +37,7 @@ class Claim(NamedTuple):
     """A sealed segment that this process alone may deliver."""
 
     path: Path
-    descriptor: int
+    file: io.FileIO
     lock: Path | None = None  # where another file is locked than the one that is read
 
     @property
@@ -46,7 +47,7 @@ class Claim(NamedTuple):
 
     def content(self) -> bytes:
         """Return what the segment holds."""
-        return read_all(self.descriptor) if self.lock is None else self.path.read_bytes()
+        return read_all(self.file) if self.lock is None else self.path.read_bytes()
 
 
 class Weight(NamedTuple):
@@ -68,14 +69,14 @@ class Spool:
         self.folder = folder
         self._linked = linked
         # Segments sealed by this process, still open and locked: they outlive a deleted folder.
-        self._own: dict[Path, int] = {}
+        self._own: dict[Path, io.FileIO] = {}
 
-    def put(self, path: Path, descriptor: int) -> None:
+    def put(self, path: Path, file: io.FileIO) -> None:
         """Take a segment just sealed by this process; beyond a few, its lock is let go for others."""
         if len(self._own) < _KEPT_OPEN:
-            self._own[path] = descriptor
+            self._own[path] = file
         else:
-            locks.release(descriptor)
+            locks.release_file(file)
 
     def _entries(self, *suffixes: str) -> list["os.DirEntry[str]"]:
         """Return the segments with these suffixes; what is no plain file was put there by others."""
@@ -111,21 +112,19 @@ class Spool:
         """Claim a segment; None where another process delivers it or has done so."""
         if self._linked:
             return self._take_link(path)
-        descriptor = self._own.pop(path, None)
-        if descriptor is None:
-            descriptor = claim(path)
-        return None if descriptor is None else Claim(path, descriptor)
+        file = self._own.pop(path, None) or claim(path)
+        return None if file is None else Claim(path, file)
 
     def _take_link(self, path: Path) -> Claim | None:
         # Named like a private file, so that `adopt` removes one whose maker was killed.
         lock = self.folder / f"{PRIVATE}{path.stem}.lock"
         try:
-            descriptor = locks.hold(lock, os.O_RDWR | os.O_CREAT)
+            file = locks.hold_file(lock, "a+")
         except (BlockingIOError, FileNotFoundError, PermissionError):
             return None
-        held = Claim(path, descriptor, lock)
+        held = Claim(path, file, lock)
         with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), os.stat(lock)) and path.exists():
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(lock)) and path.exists():
                 return held
         self.give_back(held)
         return None
@@ -133,7 +132,7 @@ class Spool:
     def give_back(self, held: Claim) -> None:
         """Let go of a segment that could not be delivered."""
         if held.lock is None:
-            self.put(held.path, held.descriptor)
+            self.put(held.path, held.file)
         else:
             self._unlock(held)
 
@@ -146,7 +145,7 @@ class Spool:
         if held.lock is not None:
             with contextlib.suppress(OSError):
                 held.lock.unlink(missing_ok=True)
-        locks.release(held.descriptor)
+        locks.release_file(held.file)
 
     def mark_fanned(self, held: Claim) -> None:
         """Give back a segment of which every sink has a link by now."""
@@ -158,7 +157,7 @@ class Spool:
         except OSError:
             self.give_back(held)
             raise
-        self.put(path, held.descriptor)
+        self.put(path, held.file)
 
     def link(self, held: Claim) -> None:
         """Add a hard link to a segment of another spool, or a copy where that has no name any more."""
@@ -178,16 +177,16 @@ class Spool:
         """Seal the active segments whose writers are gone; return how many. Torn private files are removed."""
         adopted = 0
         for path in self._files(ACTIVE):
-            if (descriptor := claim(path)) is not None:
+            if (file := claim(path)) is not None:
                 with contextlib.suppress(OSError):  # gone, or in a folder that is read-only for now
                     os.rename(path, path.with_suffix(SEALED))
                     adopted += 1
-                locks.release(descriptor)
+                locks.release_file(file)
         for name in self._strays():
-            if (descriptor := claim(self.folder / name)) is not None:
+            if (file := claim(self.folder / name)) is not None:
                 with contextlib.suppress(OSError):
                     (self.folder / name).unlink()
-                locks.release(descriptor)
+                locks.release_file(file)
         return adopted
 
     def _strays(self) -> Iterator[str]:
@@ -216,7 +215,7 @@ class Spool:
         """Close all that this process holds open; the files stay."""
         while self._own:
             with contextlib.suppress(KeyError):
-                locks.release(self._own.popitem()[1])
+                locks.release_file(self._own.popitem()[1])
 
     def report(self, reason: str | None) -> None:
         """Note for `littlebro status` why delivery fails at present, or, with None, that it works again."""
