@@ -26,6 +26,7 @@ logger = logging.getLogger("littlebro")
 _FIRST_WAIT: Final = 0.2
 _LONGEST_WAIT: Final = 10.0
 _MOST_FAILURES: Final = 20
+_PATIENCE: Final = 1.0  # what another process holds for so long it does not just deliver
 # Segments that failed before say nothing of new ones: at least so often, in seconds, a new one is to be tried.
 _PROBE_EVERY: Final = 60.0
 
@@ -189,7 +190,7 @@ class Courier:
     def sweep(self) -> Round:
         """Walk on demand, past what fails: until nothing is left to try, or much failed, or for long, and all of it.
 
-        Returns what was delivered, and how much is left that failed.
+        Returns what was delivered, and how much is left that failed; the reason also tells of what others hold.
         """
         self.hurry()
         done, barren, end = Round(), 0, time.monotonic() + _LONGEST_WAIT
@@ -200,7 +201,19 @@ class Courier:
             barren = 0 if walk.delivered else barren + walk.failed
             if not walk.failed or barren >= _MOST_FAILURES or (barren and time.monotonic() >= end):
                 done.failed = len(self._waits)
+                if not done.failed:
+                    done.reason = self._held_elsewhere()
                 return done
+
+    def _held_elsewhere(self) -> str:
+        """Wait a moment for what others deliver; say so where they do not."""
+        end = time.monotonic() + _PATIENCE
+        held = self._spool.taken()
+        while held and time.monotonic() < end:
+            time.sleep(0.05)
+            held &= self._spool.taken()
+        n = "1 segment is" if len(held) == 1 else f"{len(held)} segments are"
+        return f"{n} held by a living process, or another account's" if held else ""
 
     def _try(self, held: Claim, done: Round) -> None:
         try:
@@ -234,6 +247,8 @@ class Courier:
                 self._spool.report(done.reason)
             self.failing = True
             self._pause = 0.0 if done.delivered else min(max(self._pause * 2, _FIRST_WAIT), _LONGEST_WAIT)
+            if not done.delivered:
+                self._spool.share()
         elif done.delivered or not self._waits:
             if self.failing or (done.delivered and self._spool.trouble()):
                 logger.info("littlebro: delivery to %s works again.", self._name)

@@ -291,25 +291,22 @@ class JournalTracker(BaseTracker):
         journal.seal()
         adopted = journal.spool.adopt()
         self.write_losses(force=True)
-        delivered, reasons = 0, []
         with inside_delivery():
             self._fan_out(journal)
-            for courier in self.couriers:
-                walk = courier.sweep()
-                delivered += walk.delivered
-                reasons += [walk.reason] if walk.failed else []
-            if losses.pending(self.alias) and not reasons:  # delivery itself counts, dead letters for one
+            walks = [courier.sweep() for courier in self.couriers]
+            failed = any(walk.failed for walk in walks)
+            if losses.pending(self.alias) and not failed:  # delivery itself counts, dead letters for one
                 self.write_losses(force=True)
                 self._fan_out(journal)
                 self.couriers[0].walk()
-        if not reasons:
+        if not failed:
             losses.compact()
         left = sum(len(spool.everything()) for spool in self._spools(journal))
         return {
             "adopted": adopted,
-            "delivered": delivered,
+            "delivered": sum(walk.delivered for walk in walks),
             "left": left,
-            "reason": "; ".join(dict.fromkeys(reasons)),
+            "reason": "; ".join(dict.fromkeys(walk.reason for walk in walks if walk.reason)),
         }
 
     def status(self) -> dict[str, Any]:

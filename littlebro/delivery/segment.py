@@ -27,6 +27,7 @@ __all__ = [
     "Segment",
     "claim",
     "fresh_name",
+    "in_place",
     "read_all",
     "write_whole",
 ]
@@ -212,13 +213,23 @@ def claim(path: Path) -> io.FileIO | None:
         file = locks.hold_file(path, "r+")
     except (BlockingIOError, FileNotFoundError, PermissionError):
         return None
-    try:
-        if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
-            return file
-    except FileNotFoundError:
-        pass
+    if in_place(file.fileno(), path):
+        return file
     locks.release_file(file)
     return None
+
+
+def in_place(descriptor: int, path: Path) -> bool:
+    """Return whether an open file is the one at `path`: it, or its folder, may have been deleted, or moved away.
+
+    Where that cannot be known (a folder that may not be entered for now) nothing was deleted.
+    """
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
 
 
 def read_all(file: io.FileIO) -> bytes:

@@ -23,6 +23,7 @@ from littlebro.delivery.segment import (
     SEALED,
     claim,
     fresh_name,
+    in_place,
     read_all,
     write_whole,
 )
@@ -130,11 +131,29 @@ class Spool:
         return None
 
     def give_back(self, held: Claim) -> None:
-        """Let go of a segment that could not be delivered."""
-        if held.lock is None:
-            self.put(held.path, held.file)
-        else:
+        """Let go of a segment that could not be delivered; one that lost its name is this process's alone."""
+        if held.lock is not None or in_place(held.file.fileno(), held.path):
             self._unlock(held)
+        else:
+            self.put(held.path, held.file)
+
+    def share(self) -> None:
+        """Let go of what this process sealed: delivery fails here, and others may be better off."""
+        for path in list(self._own):
+            file = self._own.pop(path, None)
+            if file is not None:
+                self.give_back(Claim(path, file))
+
+    def taken(self) -> set[Path]:
+        """Return the segments that others hold at this moment, or that are another account's."""
+        found = set()
+        for path in self.everything():
+            held = self.take(path)
+            if held is not None:
+                self.give_back(held)
+            elif path.exists():
+                found.add(path)
+        return found
 
     def discard(self, held: Claim) -> None:
         """Delete a segment that is delivered, and let go of it; raises `OSError`, still held, if that fails."""
