@@ -144,9 +144,9 @@ class Segment:
         """Force what was written to the disk itself."""
         os.fdatasync(self._descriptor)
 
-    def is_linked(self) -> bool:
-        """Return whether the file still has a name (somebody may have deleted the folder)."""
-        return os.fstat(self._descriptor).st_nlink > 0
+    def is_in_place(self) -> bool:
+        """Return whether the file still is where it was made (somebody may have deleted or renamed the folder)."""
+        return in_place(self._descriptor, self.path)
 
     def content(self) -> bytes:
         """Return what was written, through the descriptor, whether the file still has a name or not."""
