@@ -6,6 +6,7 @@ Knows nothing of what is inside a segment.
 """
 
 import contextlib
+import errno
 import io
 import os
 import time
@@ -32,6 +33,8 @@ __all__ = ["Claim", "Spool", "Weight"]
 
 _KEPT_OPEN: Final = 64
 _TROUBLE: Final = "trouble.json"
+# How a file system says that it has no hard links, has no more for this file, or that the sink lies on another one.
+_NO_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV}
 
 
 class Claim(NamedTuple):
@@ -80,15 +83,13 @@ class Spool:
             locks.release_file(file)
 
     def _entries(self, *suffixes: str) -> list["os.DirEntry[str]"]:
-        """Return the segments with these suffixes; what is no plain file was put there by others."""
+        """Return the files whose names end so. A folder, a socket or a link was put there by others."""
         try:
             with os.scandir(self.folder) as entries:
                 return [
                     entry
                     for entry in entries
-                    if entry.name.endswith(suffixes)
-                    and not entry.name.startswith(PRIVATE)
-                    and entry.is_file(follow_symlinks=False)
+                    if entry.name.endswith(suffixes) and entry.is_file(follow_symlinks=False)
                 ]
         except (FileNotFoundError, NotADirectoryError):
             return []
@@ -179,7 +180,7 @@ class Spool:
         self.put(path, held.file)
 
     def link(self, held: Claim) -> None:
-        """Add a hard link to a segment of another spool, or a copy where that has no name any more."""
+        """Add a hard link to a segment of another spool, or a copy where that cannot be or has no name any more."""
         target = self.folder / f"{held.name}{SEALED}"
         for _ in range(2):
             try:
@@ -188,6 +189,10 @@ class Spool:
                 return
             except FileNotFoundError:
                 self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                break
             else:
                 return
         write_whole(self.folder, held.content(), sync=False, name=target.name)
@@ -210,11 +215,7 @@ class Spool:
 
     def _strays(self) -> Iterator[str]:
         """Yield private files older than a minute: their makers died between making and naming them."""
-        try:
-            entries = list(os.scandir(self.folder))
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        for entry in entries:
+        for entry in self._entries(""):
             with contextlib.suppress(FileNotFoundError):
                 if entry.name.startswith(PRIVATE) and entry.stat().st_mtime < time.time() - 60:
                     yield entry.name
