@@ -1,5 +1,6 @@
 """Segments that cannot be delivered keep no others from their destination, in any process."""
 
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,9 @@ from typing import Any
 import pytest
 
 from littlebro import tracker
-from littlebro.delivery.segment import write_whole
+from littlebro.delivery import JournalTracker, locks
+from littlebro.delivery.segment import SEALED, claim, write_whole
+from littlebro.delivery.spool import Claim
 from tests.faults.harness import wait_until
 from tests.test_journal import event_line, stored, use
 
@@ -43,10 +46,14 @@ def test_upkeep_gets_past_what_cannot_be_delivered(settings: Any, journal: Path,
 def test_upkeep_gives_up_where_nothing_can_be_delivered(settings: Any, journal: Path) -> None:
     """It does not try each of thousands while the destination is down."""
     made = use(settings, journal)
-    lay_newer(journal, 60)
+    lay(journal, 60)
     tries = []
-    deliver = made.couriers[0]._deliver
-    made.couriers[0]._deliver = lambda *what: (tries.append(1), deliver(*what))[1]
+
+    def refuse(held: Claim, content: bytes) -> None:
+        tries.append(held.name)
+        raise ConnectionError("down")
+
+    made.couriers[0]._deliver = refuse
     assert made.upkeep()["left"] == 60
     assert 20 <= len(tries) <= 22
 
@@ -76,3 +83,64 @@ def test_what_cannot_be_delivered_does_not_keep_segments_from_being_sealed(
     for n in range(2):
         assert tracker.track_event("rare")
         wait_until(lambda n=n: len(stored()) > n, what="delivery of a segment that is not full")  # type: ignore[misc]  # mypy knows no default of a lambda
+
+
+class Down:
+    """A destination that takes nothing until it is up; counts nothing else."""
+
+    def __init__(self, made: JournalTracker) -> None:
+        self.up = False
+        self._deliver = made.couriers[0]._deliver
+        made.couriers[0]._deliver = self
+
+    def __call__(self, held: Claim, content: bytes) -> None:
+        if not self.up:
+            raise ConnectionError("down")
+        self._deliver(held, content)
+
+
+def sealed(journal: Path) -> list[Path]:
+    return sorted(journal.rglob(f"*{SEALED}"))
+
+
+def test_what_cannot_be_delivered_here_is_left_to_others(settings: Any, journal: Path) -> None:
+    """A process whose deliveries fail keeps no lock on what it has sealed."""
+    made = use(settings, journal, SEAL_EVENTS=1, SEAL_SECONDS=300.0)
+    down = Down(made)
+    for _ in range(20):
+        assert tracker.track_event("tracked")
+    assert not tracker.flush(0.5)
+    for path in sealed(journal):
+        others = claim(path)
+        assert others is not None, f"{path.name} is locked"
+        locks.release_file(others)
+    down.up = True
+    assert tracker.flush(5)
+    assert len(stored()) == 20
+
+
+def test_a_deleted_folder_costs_nothing_that_this_process_holds(settings: Any, journal: Path) -> None:
+    """What has no name any more nobody else could deliver: it is kept through failures."""
+    made = use(settings, journal, SEAL_EVENTS=1, SEAL_SECONDS=300.0)
+    assert made.journal is not None
+    down = Down(made)
+    made.journal._on_work = lambda: None
+    for _ in range(5):
+        assert tracker.track_event("tracked")
+    shutil.rmtree(journal)
+    assert made.couriers[0].walk().failed == 2
+    down.up = True
+    assert tracker.flush(5)
+    assert len(stored()) == 5
+
+
+def test_upkeep_tells_of_what_others_hold(settings: Any, journal: Path) -> None:
+    """Whoever looks why segments are left sees that they are in other hands."""
+    made = use(settings, journal)
+    lay(journal, 3)
+    others = [claim(path) for path in sealed(journal)[:2]]
+    assert made.upkeep() == {"adopted": 0, "delivered": 1, "left": 2, "held": 2, "reason": ""}
+    for file in others:
+        assert file is not None
+        locks.release_file(file)
+    assert made.upkeep() == {"adopted": 0, "delivered": 2, "left": 0, "held": 0, "reason": ""}

@@ -234,6 +234,8 @@ class Courier:
                 self._spool.report(done.reason)
             self.failing = True
             self._pause = 0.0 if done.delivered else min(max(self._pause * 2, _FIRST_WAIT), _LONGEST_WAIT)
+            if not done.delivered:
+                self._spool.share()
         elif done.delivered or not self._waits:
             if self.failing or (done.delivered and self._spool.trouble()):
                 logger.info("littlebro: delivery to %s works again.", self._name)

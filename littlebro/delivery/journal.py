@@ -227,7 +227,7 @@ class Journal:
             os.close(descriptor)
 
     def _seal(self) -> None:
-        """Turn the active segment into a sealed one; with its folder deleted, write it anew."""
+        """Turn the active segment into a sealed one; with its folder deleted or moved, write it anew."""
         segment, self._segment = self._segment, None
         if segment is not None:
             self._finish(segment)
@@ -236,8 +236,8 @@ class Journal:
         try:
             if self._sync_sealed:
                 segment.sync()
-            if not segment.is_linked():
-                raise FileNotFoundError(errno.ENOENT, "the journal was deleted", str(segment.path))
+            if not segment.is_in_place():
+                raise FileNotFoundError(errno.ENOENT, "the journal was deleted or moved", str(segment.path))
             self.spool.put(*segment.seal())
         except OSError:
             self._set_aside(segment)
@@ -250,9 +250,9 @@ class Journal:
         self._on_work()
 
     def _set_aside(self, segment: Segment) -> None:
-        """Let go of a segment that cannot be renamed: adopted later if it has its name, else written anew."""
+        """Let go of a segment that cannot be renamed: adopted later if it is in place, else written anew."""
         try:
-            if segment.is_linked():
+            if segment.is_in_place():
                 segment.abandon()
                 return
             write_whole(self.folder, segment.content(), sync=self._sync_sealed)
@@ -288,16 +288,13 @@ class Journal:
                 self._writing = False
 
     def look(self) -> float | None:
-        """Weigh what waits, seal the active segment if it is full or lost its name; return its age in seconds."""
+        """Weigh what waits, seal the active segment if it is full or not in place; return its age in seconds."""
         self.seal(least=self._seal_events)
         self._bury()
         self._waiting = self.spool.weigh().size
         segment = self._segment
-        try:
-            if segment is not None and not segment.is_linked():
-                self.seal()
-        except OSError:  # sealed by another thread meanwhile
-            pass
+        if segment is not None and not segment.is_in_place():
+            self.seal()
         segment = self._segment
         return None if segment is None else segment.age
 

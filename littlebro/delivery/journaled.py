@@ -304,28 +304,26 @@ class JournalTracker(BaseTracker):
         if transactions.is_open():
             # A rollback would take back what was stored, and its segments would be gone.
             reason = "a database transaction is open in this thread; upkeep delivers outside of one"
-            return {"adopted": 0, "delivered": 0, "left": self._left(journal), "reason": reason}
+            return {"adopted": 0, "delivered": 0, "left": self._left(journal), "held": 0, "reason": reason}
         journal.seal()
         adopted = journal.spool.adopt()
         self.write_losses(force=True)
-        delivered, reasons = 0, []
         with inside_delivery():
             self._fan_out(journal)
-            for courier in self.couriers:
-                walk = courier.sweep()
-                delivered += walk.delivered
-                reasons += [walk.reason] if walk.failed else []
-            if losses.pending(self.alias) and not reasons:  # delivery itself counts, dead letters for one
+            walks = [courier.sweep() for courier in self.couriers]
+            failed = any(walk.failed for walk in walks)
+            if losses.pending(self.alias) and not failed:  # delivery itself counts, dead letters for one
                 self.write_losses(force=True)
                 self._fan_out(journal)
                 self.couriers[0].walk()
-        if not reasons:
+        if not failed:
             losses.compact()
         return {
             "adopted": adopted,
-            "delivered": delivered,
+            "delivered": sum(walk.delivered for walk in walks),
             "left": self._left(journal),
-            "reason": "; ".join(dict.fromkeys(reasons)),
+            "held": sum(len(spool.taken()) for spool in self._spools(journal)),
+            "reason": "; ".join(dict.fromkeys(walk.reason for walk in walks if walk.failed)),
         }
 
     def _left(self, journal: Journal) -> int:

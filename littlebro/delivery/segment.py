@@ -8,6 +8,7 @@ file system cannot promise the blocks, by `os.write`. Knows nothing of events, q
 
 import contextlib
 import errno
+import io
 import mmap
 import os
 import time
@@ -26,6 +27,7 @@ __all__ = [
     "Segment",
     "claim",
     "fresh_name",
+    "in_place",
     "read_all",
     "write_whole",
 ]
@@ -49,15 +51,14 @@ def fresh_name() -> str:
     return uuid7().hex
 
 
-def _create(folder: Path) -> tuple[int, Path]:
+def _create(folder: Path) -> tuple[io.FileIO, Path]:
     """Create a private file in `folder`, locked before any other process can know its name."""
     path = folder / f"{PRIVATE}{fresh_name()}"
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND
     try:
-        return locks.hold(path, flags), path
+        return locks.hold_file(path, "x+"), path
     except FileNotFoundError:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return locks.hold(path, flags), path
+        return locks.hold_file(path, "x+"), path
 
 
 class Segment:
@@ -65,7 +66,8 @@ class Segment:
 
     def __init__(self, folder: Path, capacity: int, *, mapped: bool) -> None:
         """Open a segment with room for `capacity` bytes; raises `OSError` where the folder takes no file."""
-        self._descriptor, private = _create(folder)
+        self._file, private = _create(folder)
+        self._descriptor = self._file.fileno()
         self._end = 0
         self._capacity = capacity
         self._ready = capacity
@@ -121,8 +123,9 @@ class Segment:
             return False
         if self._map is not None:
             self._map[start:end] = line + b"\n"
-        elif os.write(self._descriptor, line + b"\n") != end - start:
-            os.ftruncate(self._descriptor, start)
+        elif (written := os.write(self._descriptor, line + b"\n")) != end - start:
+            # From where it was written: a handler that raises may have come between an earlier write and its count.
+            os.ftruncate(self._descriptor, os.lseek(self._descriptor, -written, os.SEEK_CUR))
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._end = end
         self.events += 1
@@ -141,16 +144,18 @@ class Segment:
         """Force what was written to the disk itself."""
         os.fdatasync(self._descriptor)
 
-    def is_linked(self) -> bool:
-        """Return whether the file still has a name (somebody may have deleted the folder)."""
-        return os.fstat(self._descriptor).st_nlink > 0
+    def is_in_place(self) -> bool:
+        """Return whether the file still is where it was made (somebody may have deleted or renamed the folder)."""
+        return in_place(self._descriptor, self.path)
 
     def content(self) -> bytes:
         """Return what was written, through the descriptor, whether the file still has a name or not."""
-        return os.pread(self._descriptor, self._end, 0)
+        return os.pread(
+            self._descriptor, self._end if self._reserved else os.fstat(self._descriptor).st_size, 0
+        )
 
-    def seal(self) -> tuple[Path, int]:
-        """Rename the file to its sealed name; return that and the descriptor, which still holds the lock.
+    def seal(self) -> tuple[Path, io.FileIO]:
+        """Rename the file to its sealed name; return that and the open file, which still holds the lock.
 
         The file may end in reserved room, NUL bytes: to cut it off takes milliseconds on ext4. Raises `OSError`
         where the name is gone; `content` then still gives the lines.
@@ -163,16 +168,16 @@ class Segment:
                 os.ftruncate(self._descriptor, self._end)
                 self._reserved = self._end
         os.rename(self.path, sealed)
-        descriptor, self._descriptor = self._descriptor, -1
-        return sealed, descriptor
+        self._descriptor = -1
+        return sealed, self._file
 
     def abandon(self) -> None:
-        """Close descriptor and map, leaving the file and, for other holders, its lock as they are."""
+        """Close file and map, leaving the file's name and, for other holders, its lock as they are."""
         if self._map is not None:
             locks.unmap(self._map)
             self._map = None
         if self._descriptor >= 0:
-            locks.release(self._descriptor)
+            locks.release_file(self._file)
             self._descriptor = -1
 
 
@@ -181,47 +186,57 @@ def write_whole(folder: Path, lines: bytes, *, sync: bool, name: str = "") -> Pa
 
     `name` is the file's, if it is to have a certain one; a file of that name is replaced.
     """
-    descriptor, private = _create(folder)
+    file, private = _create(folder)
     try:
         written = 0
         while written < len(lines):
-            written += os.write(descriptor, lines[written:])
+            written += os.write(file.fileno(), lines[written:])
         if sync:
-            os.fdatasync(descriptor)
+            os.fdatasync(file.fileno())
         sealed = private.with_name(name or f"{private.name.removeprefix(PRIVATE)}{SEALED}")
         os.rename(private, sealed)
     except OSError:
         private.unlink(missing_ok=True)
         raise
     finally:
-        locks.release(descriptor)
+        locks.release_file(file)
     return sealed
 
 
-def claim(path: Path) -> int | None:
-    """Return a descriptor that holds the lock of the file at `path`, or None where another has it.
+def claim(path: Path) -> io.FileIO | None:
+    """Return the open file at `path`, which holds its lock, or None where another has it.
 
     After locking it looks whether the name still stands for the file: another process may have delivered
     and deleted it in between. A file that may not be opened is another account's, and for it to deliver.
     """
     try:
-        descriptor = locks.hold(path, os.O_RDWR)
+        file = locks.hold_file(path, "r+")
     except (BlockingIOError, FileNotFoundError, PermissionError):
         return None
-    try:
-        if os.path.samestat(os.fstat(descriptor), os.stat(path)):
-            return descriptor
-    except FileNotFoundError:
-        pass
-    locks.release(descriptor)
+    if in_place(file.fileno(), path):
+        return file
+    locks.release_file(file)
     return None
 
 
-def read_all(descriptor: int) -> bytes:
+def in_place(descriptor: int, path: Path) -> bool:
+    """Return whether an open file is the one at `path`: it, or its folder, may have been deleted, or moved away.
+
+    Where that cannot be known (a folder that may not be entered for now) nothing was deleted.
+    """
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+
+
+def read_all(file: io.FileIO) -> bytes:
     """Return the whole content of an open segment."""
     parts: list[bytes] = []
     offset = 0
-    while part := os.pread(descriptor, 1 << 20, offset):
+    while part := os.pread(file.fileno(), 1 << 20, offset):
         parts.append(part)
         offset += len(part)
     return b"".join(parts)

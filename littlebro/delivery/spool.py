@@ -6,6 +6,8 @@ Knows nothing of what is inside a segment.
 """
 
 import contextlib
+import errno
+import io
 import os
 import time
 from collections.abc import Iterator
@@ -22,6 +24,7 @@ from littlebro.delivery.segment import (
     SEALED,
     claim,
     fresh_name,
+    in_place,
     read_all,
     write_whole,
 )
@@ -30,13 +33,15 @@ __all__ = ["Claim", "Spool", "Weight"]
 
 _KEPT_OPEN: Final = 64
 _TROUBLE: Final = "trouble.json"
+# How a file system says that it has no hard links, has no more for this file, or that the sink lies on another one.
+_NO_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV}
 
 
 class Claim(NamedTuple):
     """A sealed segment that this process alone may deliver."""
 
     path: Path
-    descriptor: int
+    file: io.FileIO
     lock: Path | None = None  # where another file is locked than the one that is read
 
     @property
@@ -46,7 +51,7 @@ class Claim(NamedTuple):
 
     def content(self) -> bytes:
         """Return what the segment holds."""
-        return read_all(self.descriptor) if self.lock is None else self.path.read_bytes()
+        return read_all(self.file) if self.lock is None else self.path.read_bytes()
 
 
 class Weight(NamedTuple):
@@ -68,25 +73,23 @@ class Spool:
         self.folder = folder
         self._linked = linked
         # Segments sealed by this process, still open and locked: they outlive a deleted folder.
-        self._own: dict[Path, int] = {}
+        self._own: dict[Path, io.FileIO] = {}
 
-    def put(self, path: Path, descriptor: int) -> None:
+    def put(self, path: Path, file: io.FileIO) -> None:
         """Take a segment just sealed by this process; beyond a few, its lock is let go for others."""
         if len(self._own) < _KEPT_OPEN:
-            self._own[path] = descriptor
+            self._own[path] = file
         else:
-            locks.release(descriptor)
+            locks.release_file(file)
 
     def _entries(self, *suffixes: str) -> list["os.DirEntry[str]"]:
-        """Return the segments with these suffixes; what is no plain file was put there by others."""
+        """Return the files whose names end so. A folder, a socket or a link was put there by others."""
         try:
             with os.scandir(self.folder) as entries:
                 return [
                     entry
                     for entry in entries
-                    if entry.name.endswith(suffixes)
-                    and not entry.name.startswith(PRIVATE)
-                    and entry.is_file(follow_symlinks=False)
+                    if entry.name.endswith(suffixes) and entry.is_file(follow_symlinks=False)
                 ]
         except (FileNotFoundError, NotADirectoryError):
             return []
@@ -111,31 +114,47 @@ class Spool:
         """Claim a segment; None where another process delivers it or has done so."""
         if self._linked:
             return self._take_link(path)
-        descriptor = self._own.pop(path, None)
-        if descriptor is None:
-            descriptor = claim(path)
-        return None if descriptor is None else Claim(path, descriptor)
+        file = self._own.pop(path, None) or claim(path)
+        return None if file is None else Claim(path, file)
 
     def _take_link(self, path: Path) -> Claim | None:
         # Named like a private file, so that `adopt` removes one whose maker was killed.
         lock = self.folder / f"{PRIVATE}{path.stem}.lock"
         try:
-            descriptor = locks.hold(lock, os.O_RDWR | os.O_CREAT)
+            file = locks.hold_file(lock, "a+")
         except (BlockingIOError, FileNotFoundError, PermissionError):
             return None
-        held = Claim(path, descriptor, lock)
+        held = Claim(path, file, lock)
         with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), os.stat(lock)) and path.exists():
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(lock)) and path.exists():
                 return held
         self.give_back(held)
         return None
 
     def give_back(self, held: Claim) -> None:
-        """Let go of a segment that could not be delivered."""
-        if held.lock is None:
-            self.put(held.path, held.descriptor)
-        else:
+        """Let go of a segment that could not be delivered; one that lost its name is this process's alone."""
+        if held.lock is not None or in_place(held.file.fileno(), held.path):
             self._unlock(held)
+        else:
+            self.put(held.path, held.file)
+
+    def share(self) -> None:
+        """Let go of what this process sealed: delivery fails here, and others may be better off."""
+        for path in list(self._own):
+            file = self._own.pop(path, None)
+            if file is not None:
+                self.give_back(Claim(path, file))
+
+    def taken(self) -> set[Path]:
+        """Return the segments that others hold at this moment, or that are another account's."""
+        found = set()
+        for path in self.everything():
+            held = self.take(path)
+            if held is not None:
+                self.give_back(held)
+            elif path.exists():
+                found.add(path)
+        return found
 
     def discard(self, held: Claim) -> None:
         """Delete a segment that is delivered, and let go of it; raises `OSError`, still held, if that fails."""
@@ -146,7 +165,7 @@ class Spool:
         if held.lock is not None:
             with contextlib.suppress(OSError):
                 held.lock.unlink(missing_ok=True)
-        locks.release(held.descriptor)
+        locks.release_file(held.file)
 
     def mark_fanned(self, held: Claim) -> None:
         """Give back a segment of which every sink has a link by now."""
@@ -158,10 +177,10 @@ class Spool:
         except OSError:
             self.give_back(held)
             raise
-        self.put(path, held.descriptor)
+        self.put(path, held.file)
 
     def link(self, held: Claim) -> None:
-        """Add a hard link to a segment of another spool, or a copy where that has no name any more."""
+        """Add a hard link to a segment of another spool, or a copy where that cannot be or has no name any more."""
         target = self.folder / f"{held.name}{SEALED}"
         for _ in range(2):
             try:
@@ -170,6 +189,10 @@ class Spool:
                 return
             except FileNotFoundError:
                 self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                break
             else:
                 return
         write_whole(self.folder, held.content(), sync=False, name=target.name)
@@ -178,25 +201,21 @@ class Spool:
         """Seal the active segments whose writers are gone; return how many. Torn private files are removed."""
         adopted = 0
         for path in self._files(ACTIVE):
-            if (descriptor := claim(path)) is not None:
+            if (file := claim(path)) is not None:
                 with contextlib.suppress(OSError):  # gone, or in a folder that is read-only for now
                     os.rename(path, path.with_suffix(SEALED))
                     adopted += 1
-                locks.release(descriptor)
+                locks.release_file(file)
         for name in self._strays():
-            if (descriptor := claim(self.folder / name)) is not None:
+            if (file := claim(self.folder / name)) is not None:
                 with contextlib.suppress(OSError):
                     (self.folder / name).unlink()
-                locks.release(descriptor)
+                locks.release_file(file)
         return adopted
 
     def _strays(self) -> Iterator[str]:
         """Yield private files older than a minute: their makers died between making and naming them."""
-        try:
-            entries = list(os.scandir(self.folder))
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        for entry in entries:
+        for entry in self._entries(""):
             with contextlib.suppress(FileNotFoundError):
                 if entry.name.startswith(PRIVATE) and entry.stat().st_mtime < time.time() - 60:
                     yield entry.name
@@ -216,7 +235,7 @@ class Spool:
         """Close all that this process holds open; the files stay."""
         while self._own:
             with contextlib.suppress(KeyError):
-                locks.release(self._own.popitem()[1])
+                locks.release_file(self._own.popitem()[1])
 
     def report(self, reason: str | None) -> None:
         """Note for `littlebro status` why delivery fails at present, or, with None, that it works again."""
