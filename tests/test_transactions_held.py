@@ -120,6 +120,7 @@ class Interrupted(BaseException):
 def at_line(place: int, handler: Callable[[], object], work: Callable[[], object]) -> bool:
     """Run `work`, and `handler` before the line of the module that it comes to as number `place`, if there is one."""
     left = place
+    measured = sys.gettrace()  # what measures coverage goes on afterwards
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
         nonlocal left
@@ -138,7 +139,7 @@ def at_line(place: int, handler: Callable[[], object], work: Callable[[], object
         with suppress(Interrupted):
             work()
     finally:
-        sys.settrace(None)
+        sys.settrace(measured)
     return left < 0
 
 
