@@ -113,7 +113,7 @@ def test_what_cannot_be_delivered_here_is_left_to_others(settings: Any, journal:
     for path in sealed(journal):
         others = claim(path)
         assert others is not None, f"{path.name} is locked"
-        locks.release_file(others)
+        locks.release(others)
     down.up = True
     assert tracker.flush(5)
     assert len(stored()) == 20
@@ -142,5 +142,5 @@ def test_upkeep_tells_of_what_others_hold(settings: Any, journal: Path) -> None:
     assert made.upkeep() == {"adopted": 0, "delivered": 1, "left": 2, "held": 2, "reason": ""}
     for file in others:
         assert file is not None
-        locks.release_file(file)
+        locks.release(file)
     assert made.upkeep() == {"adopted": 0, "delivered": 2, "left": 0, "held": 0, "reason": ""}

@@ -73,7 +73,7 @@ def test_a_full_journal_that_others_emptied_takes_events(settings: Any, journal:
         time.sleep(0.001)
     assert len(looks) < 10
     path.unlink()
-    locks.release_file(others)
+    locks.release(others)
     wait_until(lambda: tracker.track_event("new"), what="a journal with room")
     assert tracker.flush(5)
     assert not list(journal.rglob(f"*{SEALED}"))

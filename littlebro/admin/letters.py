@@ -98,7 +98,7 @@ class DeadLetterAdmin(ListingAdmin):
         stored, kept = replay(letters)
         said = f"{_number(stored, 'event')} stored."
         if kept:
-            stay = "stays, with the reason of today" if kept == 1 else "stay, with the reasons of today"
+            stay = "stays, and says why" if kept == 1 else "stay, and say why"
             said = f"{said} {_number(kept, 'letter')} {stay}."
         self.message_user(request, said, messages.WARNING if kept else messages.SUCCESS)
         alone = request.POST.get("from") == "page" and letters.all().first()

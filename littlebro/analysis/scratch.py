@@ -30,7 +30,7 @@ class Scratch:
         # Nobody sweeps a name that begins with a dot: it is in place only when it is locked.
         new = root / f".{secrets.token_hex(8)}"
         new.mkdir(mode=0o700)
-        self._lock = locks.hold(new / _LOCK, os.O_RDWR | os.O_CREAT)
+        self._lock = locks.hold(new / _LOCK, "a+")
         self.path = new.rename(root / new.name[1:])
 
     def is_there(self) -> bool:
@@ -63,10 +63,10 @@ def sweep(root: Path) -> None:
         if folder.name.startswith(".") or not folder.is_dir():
             continue
         try:
-            descriptor = locks.hold(folder / _LOCK, os.O_RDWR)
+            held = locks.hold(folder / _LOCK, "r+")
         except (BlockingIOError, FileNotFoundError, NotADirectoryError):
             continue
         try:
             shutil.rmtree(folder, ignore_errors=True)
         finally:
-            locks.release(descriptor)
+            locks.release(held)

@@ -77,9 +77,8 @@ class Courier:
         self._starting = threading.RLock()
         self._launching = False
         self._walking = threading.Lock()
-        self._waits: dict[
-            str, tuple[float, float]
-        ] = {}  # segment -> (failed at, wait), the latest failure last
+        # Segment -> (failed at, wait), the latest failure last.
+        self._waits: dict[str, tuple[float, float]] = {}
         self._hurried = 0.0  # what failed before this moment need not wait
         self._probed = -_PROBE_EVERY  # when a segment last failed at its first try
         self._pause = 0.0

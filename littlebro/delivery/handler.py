@@ -65,8 +65,7 @@ class TrackerHandler:
         for found in built.values():
             try:
                 found.close()
-            except Exception:  # noqa: BLE001 - logged
-                # One that cannot close must not keep the others open, nor the settings from changing.
+            except Exception:  # noqa: BLE001 - one that cannot close keeps no other open, nor the settings from changing
                 _log.exception("%r could not be closed", found)
         backends.reset()
         manager.reset()

@@ -14,24 +14,21 @@ import threading
 import weakref
 from typing import Final
 
-__all__ = ["forked", "hold", "hold_file", "map_file", "release", "release_file", "unmap"]
+__all__ = ["forked", "hold", "map_file", "release", "unmap"]
 
 _open: Final = functools.partial(os.open, mode=0o600)
 
 # Held across a fork (see the end), so that no descriptor is open and not yet noted. Re-entrant for signal handlers.
 _noting = threading.RLock()
 # Weak, so that file and lock go with their last owner: an exception out of a signal handler may keep him from letting
-# go of them himself. Both kinds close in one step, in C, where no handler can come between.
-_held: Final[weakref.WeakKeyDictionary[io.FileIO, tuple[int, int]]] = (
-    weakref.WeakKeyDictionary()
-)  # device and inode
+# go of them himself. Both kinds close in one step, in C, where no handler can come between. File -> device and inode.
+_held: Final[weakref.WeakKeyDictionary[io.FileIO, tuple[int, int]]] = weakref.WeakKeyDictionary()
 _maps: Final[weakref.WeakSet[mmap.mmap]] = weakref.WeakSet()
-_lasting: Final[dict[int, io.FileIO]] = {}
 _foreign: Final[list[io.FileIO]] = []
 _pid = os.getpid()
 
 
-def hold_file(path: str | os.PathLike[str], mode: str) -> io.FileIO:
+def hold(path: str | os.PathLike[str], mode: str) -> io.FileIO:
     """Open the file at `path` and lock it; `mode` is that of `open`: ``x+``, ``r+`` or ``a+``.
 
     Raises `BlockingIOError` where another process, or another descriptor of this one, holds the lock.
@@ -45,35 +42,19 @@ def hold_file(path: str | os.PathLike[str], mode: str) -> io.FileIO:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BaseException:
-        release_file(file)
+        release(file)
         raise
     return file
 
 
-def release_file(file: io.FileIO) -> None:
-    """Close a file that `hold_file` returned; once more does no harm. One that a fork took away is left alone."""
+def release(file: io.FileIO) -> None:
+    """Close a file that `hold` returned; once more does no harm. One that a fork took away is left alone."""
     if os.getpid() != _pid:
         forked()
     with _noting:
         if file in _held:
             file.close()
             _held.pop(file, None)
-
-
-def hold(path: str | os.PathLike[str], flags: int) -> int:
-    """Open and lock as `hold_file` does, with flags of `os.open`, for the process as a whole; return the descriptor."""
-    file = hold_file(path, "a+" if flags & os.O_CREAT else "r+")
-    _lasting[file.fileno()] = file
-    return file.fileno()
-
-
-def release(descriptor: int) -> None:
-    """Close a descriptor that `hold` returned; one that a fork took away is left alone."""
-    if os.getpid() != _pid:
-        forked()
-    file = _lasting.pop(descriptor, None)
-    if file is not None:
-        release_file(file)
 
 
 def map_file(descriptor: int, size: int) -> mmap.mmap:
@@ -113,7 +94,6 @@ def forked() -> None:
         else:
             # A program that closes all its descriptors to become a daemon may have given the number to another.
             _foreign.append(file)
-    _lasting.clear()
 
 
 def _before() -> None:

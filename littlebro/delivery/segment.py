@@ -55,10 +55,10 @@ def _create(folder: Path) -> tuple[io.FileIO, Path]:
     """Create a private file in `folder`, locked before any other process can know its name."""
     path = folder / f"{PRIVATE}{fresh_name()}"
     try:
-        return locks.hold_file(path, "x+"), path
+        return locks.hold(path, "x+"), path
     except FileNotFoundError:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return locks.hold_file(path, "x+"), path
+        return locks.hold(path, "x+"), path
 
 
 class Segment:
@@ -177,7 +177,7 @@ class Segment:
             locks.unmap(self._map)
             self._map = None
         if self._descriptor >= 0:
-            locks.release_file(self._file)
+            locks.release(self._file)
             self._descriptor = -1
 
 
@@ -199,7 +199,7 @@ def write_whole(folder: Path, lines: bytes, *, sync: bool, name: str = "") -> Pa
         private.unlink(missing_ok=True)
         raise
     finally:
-        locks.release_file(file)
+        locks.release(file)
     return sealed
 
 
@@ -210,12 +210,12 @@ def claim(path: Path) -> io.FileIO | None:
     and deleted it in between. A file that may not be opened is another account's, and for it to deliver.
     """
     try:
-        file = locks.hold_file(path, "r+")
+        file = locks.hold(path, "r+")
     except (BlockingIOError, FileNotFoundError, PermissionError):
         return None
     if in_place(file.fileno(), path):
         return file
-    locks.release_file(file)
+    locks.release(file)
     return None
 
 

@@ -80,7 +80,7 @@ class Spool:
         if len(self._own) < _KEPT_OPEN:
             self._own[path] = file
         else:
-            locks.release_file(file)
+            locks.release(file)
 
     def _entries(self, *suffixes: str) -> list["os.DirEntry[str]"]:
         """Return the files whose names end so. A folder, a socket or a link was put there by others."""
@@ -121,7 +121,7 @@ class Spool:
         # Named like a private file, so that `adopt` removes one whose maker was killed.
         lock = self.folder / f"{PRIVATE}{path.stem}.lock"
         try:
-            file = locks.hold_file(lock, "a+")
+            file = locks.hold(lock, "a+")
         except (BlockingIOError, FileNotFoundError, PermissionError):
             return None
         held = Claim(path, file, lock)
@@ -165,7 +165,7 @@ class Spool:
         if held.lock is not None:
             with contextlib.suppress(OSError):
                 held.lock.unlink(missing_ok=True)
-        locks.release_file(held.file)
+        locks.release(held.file)
 
     def mark_fanned(self, held: Claim) -> None:
         """Give back a segment of which every sink has a link by now."""
@@ -205,12 +205,12 @@ class Spool:
                 with contextlib.suppress(OSError):  # gone, or in a folder that is read-only for now
                     os.rename(path, path.with_suffix(SEALED))
                     adopted += 1
-                locks.release_file(file)
+                locks.release(file)
         for name in self._strays():
             if (file := claim(self.folder / name)) is not None:
                 with contextlib.suppress(OSError):
                     (self.folder / name).unlink()
-                locks.release_file(file)
+                locks.release(file)
         return adopted
 
     def _strays(self) -> Iterator[str]:
@@ -235,7 +235,7 @@ class Spool:
         """Close all that this process holds open; the files stay."""
         while self._own:
             with contextlib.suppress(KeyError):
-                locks.release_file(self._own.popitem()[1])
+                locks.release(self._own.popitem()[1])
 
     def report(self, reason: str | None) -> None:
         """Note for `littlebro status` why delivery fails at present, or, with None, that it works again."""

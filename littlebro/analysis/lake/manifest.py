@@ -170,7 +170,7 @@ class Lake:
         end = time.monotonic() + wait
         while True:
             try:
-                descriptor = locks.hold(self.path(_LOCK), os.O_RDWR | os.O_CREAT)
+                file = locks.hold(self.path(_LOCK), "a+")
             except FileNotFoundError:  # deleted under our feet
                 self._make_folder()
                 continue
@@ -181,13 +181,13 @@ class Lake:
                     ) from None
                 time.sleep(_POLL)
                 continue
-            if _is_file(descriptor, self.path(_LOCK)):
+            if _is_file(file.fileno(), self.path(_LOCK)):
                 break
-            locks.release(descriptor)
+            locks.release(file)
         try:
             yield
         finally:
-            locks.release(descriptor)
+            locks.release(file)
 
     def busy(self) -> bool:
         """Return whether somebody is writing at this moment."""
