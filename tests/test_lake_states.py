@@ -3,7 +3,8 @@
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -12,11 +13,12 @@ from littlebro import EventQuery
 from littlebro.analysis import Step, lake, trend
 from littlebro.analysis.engine import Session, engine
 from littlebro.analysis.lake.erase import erase_person, expire
-from littlebro.analysis.lake.manifest import Lake, Manifest, lake_of
+from littlebro.analysis.lake.manifest import FORMAT, Lake, Manifest, lake_of
 from littlebro.analysis.reports.funnel import funnel_people
 from littlebro.analysis.tail import Tail, tail_of
 from littlebro.exceptions import AnalysisTimeout
 from littlebro.storage.handler import backends
+from littlebro_backends.memory import Backend
 from tests.analysis_logs import DAY, T0, event, fill
 
 WEEK = EventQuery(start=T0, end=T0 + 7 * DAY)
@@ -46,6 +48,10 @@ def how_many(days: int = 7) -> float | None:
     return trend(
         EventQuery(start=T0, end=T0 + days * DAY), measure="people", tz="UTC", now=T0 + 99 * DAY
     ).series[0].total  # fmt: skip
+
+
+def how_many_events() -> float | None:
+    return trend(WEEK, tz="UTC", now=T0 + 99 * DAY).series[0].total
 
 
 def tables() -> list[str]:
@@ -111,12 +117,39 @@ def test_a_lake_of_another_version_keeps_nobody(
     folder = lake_of("default")
     assert folder is not None
     manifest = folder.path("manifest.json")
-    manifest.write_text(manifest.read_text().replace('"v":2', '"v":1'))
+    manifest.write_text(manifest.read_text().replace(f'"v":{FORMAT}', '"v":1'))
     assert folder.load() is None
     assert len(list(folder.folder.glob("*.parquet"))) == 2
     assert (erase_person("default", "1", None) if how == "forgotten" else expire("default", WEEK)) == 0
     assert [path.name for path in folder.folder.iterdir() if path.is_file()] == ["lock"]
     assert people() == ["u:0", "u:1", "u:2"]  # the store was not asked to forget: the lake is a copy of it
+
+
+@contextmanager
+def held_back(after: int) -> Iterator[None]:
+    """Let the store tell so many events in the order of storing, as if somebody's transaction were open."""
+    whole = Backend.scan_stored
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            Backend,
+            "scan_stored",
+            lambda self, position=None: (pair for pair in whole(self, position) if int(pair[0]) <= after),
+        )
+        yield
+
+
+def test_an_event_that_is_there_long_before_it_is_in_order(with_lake: Any) -> None:
+    """Verifying finds what is kept out of the order of storing; once it is in there, it is no second one."""
+    fill(with_lake, [event(who="u0")])
+    lake.sync()
+    store(who="u1")
+    with held_back(after=1):
+        assert lake.verify().mended == 1
+        lake.sync()
+    assert how_many_events() == 2
+    store(who="u2")
+    assert how_many_events() == 3
+    assert lake.sync().rows == 3
 
 
 def test_who_gets_a_number_in_the_tail(with_lake: Any) -> None:

@@ -18,11 +18,11 @@ from itertools import islice
 from typing import Final
 
 from littlebro.analysis.engine import Session
-from littlebro.analysis.lake.intake import stage_events
+from littlebro.analysis.lake.intake import drop_known, stage_events
 from littlebro.analysis.lake.manifest import Lake, Manifest
 from littlebro.analysis.lake.numbers import give, numbers_of
-from littlebro.analysis.lake.write import links_of, read_files, read_with, worth
-from littlebro.analysis.rows import DAY, first_users, microseconds
+from littlebro.analysis.lake.write import links_of, read_with, worth
+from littlebro.analysis.rows import first_users, microseconds
 from littlebro.events.event import Event
 from littlebro.events.query import EventQuery
 from littlebro.storage.base import BaseBackend
@@ -188,8 +188,8 @@ class Tail:
 
     def _take_in(self, session: Session, events: Iterator[Event]) -> None:
         stage_events(session, events, "arrived")
-        if self._manifest is not None and self._manifest.ahead:
-            self._drop_known(session, self._manifest)
+        if self._manifest is not None and self._lake is not None:
+            drop_known(session, self._lake, self._manifest, "arrived", self._manifest.ahead)
         self.numbered = give(session, "arrived", self.all_numbers(), self.numbered)
         if not self._made:
             self._keep_lake_pairs(session)
@@ -225,14 +225,6 @@ class Tail:
             else _as_numbers(f"SELECT anon, person FROM {links}", numbers)
         )
         session.rows(f"CREATE OR REPLACE TABLE {self._lake_pairs} AS {pairs}")
-
-    def _drop_known(self, session: Session, manifest: Manifest) -> None:
-        """Take out what the lake has got already, by being mended."""
-        days = {(row[0], row[1]) for row in session.rows(f"SELECT DISTINCT collection, {DAY} FROM arrived")}
-        files = [file for file in manifest.files if (file.collection, file.day) in days]
-        if files and self._lake is not None:
-            known = f"SELECT collection, id FROM {read_files(self._lake, files)}"
-            session.rows(f"DELETE FROM arrived WHERE (collection, id) IN ({known})")
 
     def lake_events(
         self,

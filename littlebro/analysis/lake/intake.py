@@ -9,7 +9,7 @@ its rows out does so; any other is read event by event. The file in between is g
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -18,14 +18,16 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from littlebro.analysis.engine import Session
-from littlebro.analysis.rows import from_csv, from_lines, line
+from littlebro.analysis.lake.manifest import Lake, Manifest
+from littlebro.analysis.lake.write import read_files
+from littlebro.analysis.rows import DAY, from_csv, from_lines, line
 from littlebro.events.event import Event
 from littlebro.storage.base import BaseBackend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["OVERLAP", "Chunk", "stage", "stage_events"]
+__all__ = ["OVERLAP", "Chunk", "drop_known", "stage", "stage_events"]
 
 # Events that are read again by the next sync, in case one of them was overtaken by others.
 OVERLAP: Final = 1_000
@@ -58,6 +60,24 @@ def stage_events(session: Session, events: Iterable[Event], table: str = "staged
         longest = _write(events, path)
         session.rows(f"CREATE OR REPLACE TEMP TABLE {table} AS {from_lines(str(path), longest)}")
     return _count(session, table)
+
+
+def drop_known(
+    session: Session, lake: Lake, manifest: Manifest, table: str, days: Collection[int] | None = None
+) -> int:
+    """Take out of a temporary table what the lake has already, of `days` or of all; return how much that was."""
+    if days is not None and not days:
+        return 0
+    staged = {(row[0], row[1]) for row in session.rows(f"SELECT DISTINCT collection, {DAY} FROM {table}")}
+    files = [
+        file
+        for file in manifest.files
+        if (file.collection, file.day) in staged and (days is None or file.day in days)
+    ]
+    if not files:
+        return 0
+    known = f"SELECT collection, id FROM {read_files(lake, files)}"
+    return int(session.rows(f"DELETE FROM {table} WHERE (collection, id) IN ({known})")[0][0])
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from littlebro.exceptions import LakeError
 
 __all__ = ["FORMAT", "Busy", "File", "Lake", "Links", "Manifest", "Numbered", "People", "lake_of", "store_of"]
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 _MANIFEST: Final = "manifest.json"
 _LOCK: Final = "lock"
 _POLL: Final = 0.05
@@ -87,9 +87,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     `made` is random, and new when the lake is begun anew; `number` counts the states that differ in their files.
     `position` is the last one in the order of storing that is in, `anchor` one some events before, from which the next
-    sync reads again; both None for a backend that keeps no such order. `ahead` says that events behind `position` may
-    be in already. `links` are files of links, together those of all `files`, the large one first; None where
-    they are to be made anew. `people` are files of people, together those of all `files`, or None likewise;
+    sync reads again; both None for a backend that keeps no such order. `ahead` are the days of which events behind
+    `position` may be in already. `links` are files of links, together those of all `files`, the large one first; None
+    where they are to be made anew. `people` are files of people, together those of all `files`, or None likewise;
     `numbered` says how many have a number. Times are seconds since the epoch.
     """
 
@@ -99,7 +99,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     store: str = ""
     position: str | None = None
     anchor: str | None = None
-    ahead: bool = False
+    ahead: tuple[int, ...] = ()
     complete: bool = False
     files: tuple[File, ...] = ()
     links: tuple[Links, ...] | None = ()

@@ -108,6 +108,7 @@ def _read_again(
         manifest = number(session, lake, manifest, "staged")
         files = write_table(session, lake, "staged")
         gone = [file for file in manifest.files if file.day == day]
-        # What is stored right now may be in already, before the sync that would add it.
-        manifest = manifest.with_files(files, gone, ahead=True, links=None)
+        # What is there may not be told in the order of storing yet, and for as long as a writer's transaction is open.
+        ahead = tuple(sorted({*manifest.ahead, day}))
+        manifest = manifest.with_files(files, gone, ahead=ahead, links=None)
     return manifest

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from littlebro.analysis.engine import Session, engine
-from littlebro.analysis.lake.intake import Chunk, stage, stage_events
+from littlebro.analysis.lake.intake import Chunk, drop_known, stage, stage_events
 from littlebro.analysis.lake.manifest import Lake, Manifest, lake_of, store_of
 from littlebro.analysis.lake.mend import mend, verify_days
 from littlebro.analysis.lake.numbers import gather, number
@@ -88,10 +88,7 @@ class _Sync:
         self.mended += self._mend_damage()
         complete = self._take_in(end) if self.backend.supports_scan_stored else self._compare()
         self._commit(gather(self.session, self.lake, merge_links(self.session, self.lake, self.new)))
-        changes: dict[str, Any] = {"complete": complete, "synced_at": started}
-        if complete:
-            changes["ahead"] = False
-        self._commit(msgspec.structs.replace(self.new, **changes))
+        self._commit(msgspec.structs.replace(self.new, complete=complete, synced_at=started))
         due = started - self.new.verified_at > _VERIFY_EVERY
         if complete and (verify or (verify is None and due)) and self.backend.supports_scan_stored:
             self.mended += self._verify(started, deep=bool(verify))
@@ -122,7 +119,8 @@ class _Sync:
         after = self.new.anchor
         while True:
             chunk = stage(self.session, self.backend, after, CHUNK)
-            known = self._drop_known() if chunk.events and (check or self.new.ahead) else 0
+            days = None if check else self.new.ahead
+            known = drop_known(self.session, self.lake, self.new, "staged", days) if chunk.events else 0
             if check and after is not None and not known and self._is_another_store():
                 self._commit(self.lake.begin())
                 after = None
@@ -152,18 +150,6 @@ class _Sync:
     def _is_another_store(self) -> bool:
         """Tell, where no event came that should be read again, whether the store was emptied or replaced."""
         return not self.backend.supports_count or self.backend.count(EventQuery()) != self.new.rows
-
-    def _drop_known(self) -> int:
-        """Take out of `staged` what the lake has already; return how much that was."""
-        days = {
-            (row[0], row[1]) for row in self.session.rows(f"SELECT DISTINCT collection, {DAY} FROM staged")
-        }
-        files = [file for file in self.new.files if (file.collection, file.day) in days]
-        if not files:
-            return 0
-        known = f"SELECT collection, id FROM {read_files(self.lake, files)}"
-        deleted = self.session.rows(f"DELETE FROM staged WHERE (collection, id) IN ({known})")
-        return int(deleted[0][0])
 
     def _compare(self) -> bool:
         """Hold all that the backend has against the lake, and write anew the days that differ."""
