@@ -152,6 +152,23 @@ def test_an_event_that_is_there_long_before_it_is_in_order(with_lake: Any) -> No
     assert lake.sync().rows == 3
 
 
+def test_a_store_that_tells_nothing_for_a_while(with_lake: Any) -> None:
+    """While a transaction keeps all out of the order of storing, the lake is kept, and what was known besides."""
+    fill(with_lake, [event(who="u0"), event(who="u1")])
+    lake.sync()
+    store(who="u2")
+    assert how_many_events() == 3
+    _, before = present()
+    with held_back(after=0):
+        assert how_many_events() == 3
+        assert lake.sync().rows == 2
+        assert how_many_events() == 3
+    _, after = present()
+    assert after.made == before.made
+    assert how_many_events() == 3
+    assert lake.sync().rows == 3
+
+
 def test_who_gets_a_number_in_the_tail(with_lake: Any) -> None:
     """A device that was never seen without its user has no number in the lake; there it is that user all the same."""
     fill(with_lake, [event(**LINKED), event(who="u5")])

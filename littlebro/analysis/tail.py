@@ -18,7 +18,7 @@ from itertools import islice
 from typing import Final
 
 from littlebro.analysis.engine import Session
-from littlebro.analysis.lake.intake import drop_known, stage_events
+from littlebro.analysis.lake.intake import drop_known, holds_back, stage_events
 from littlebro.analysis.lake.manifest import Lake, Manifest
 from littlebro.analysis.lake.numbers import give, numbers_of
 from littlebro.analysis.lake.write import links_of, read_with, worth
@@ -155,6 +155,8 @@ class Tail:
         found = backend.scan_stored(self._before)
         for known in self._recent:
             position, event = next(found, ("", None))
+            if event is None and holds_back(backend):
+                return []
             if event is None or known != (position, event.collection, event.id):
                 return None
         return list(islice(found, max(0, limit - self.rows) + 1))

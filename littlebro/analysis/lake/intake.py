@@ -22,12 +22,13 @@ from littlebro.analysis.lake.manifest import Lake, Manifest
 from littlebro.analysis.lake.write import read_files
 from littlebro.analysis.rows import DAY, from_csv, from_lines, line
 from littlebro.events.event import Event
+from littlebro.events.query import EventQuery
 from littlebro.storage.base import BaseBackend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["OVERLAP", "Chunk", "drop_known", "stage", "stage_events"]
+__all__ = ["OVERLAP", "Chunk", "drop_known", "holds_back", "stage", "stage_events"]
 
 # Events that are read again by the next sync, in case one of them was overtaken by others.
 OVERLAP: Final = 1_000
@@ -78,6 +79,11 @@ def drop_known(
         return 0
     known = f"SELECT collection, id FROM {read_files(lake, files)}"
     return int(session.rows(f"DELETE FROM {table} WHERE (collection, id) IN ({known})")[0][0])
+
+
+def holds_back(backend: BaseBackend) -> bool:
+    """Return whether the store has events and tells none in the order of storing: somebody's transaction is open."""
+    return next(backend.scan_stored(), None) is None and next(backend.scan(EventQuery()), None) is not None
 
 
 @contextmanager

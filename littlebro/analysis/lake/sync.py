@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from littlebro.analysis.engine import Session, engine
-from littlebro.analysis.lake.intake import Chunk, drop_known, stage, stage_events
+from littlebro.analysis.lake.intake import Chunk, drop_known, holds_back, stage, stage_events
 from littlebro.analysis.lake.manifest import Lake, Manifest, lake_of, store_of
 from littlebro.analysis.lake.mend import mend, verify_days
 from littlebro.analysis.lake.numbers import gather, number
@@ -121,7 +121,7 @@ class _Sync:
             chunk = stage(self.session, self.backend, after, CHUNK)
             days = None if check else self.new.ahead
             known = drop_known(self.session, self.lake, self.new, "staged", days) if chunk.events else 0
-            if check and after is not None and not known and self._is_another_store():
+            if check and after is not None and not known and self._is_another_store(after, chunk.events):
                 self._commit(self.lake.begin())
                 after = None
                 continue
@@ -147,9 +147,16 @@ class _Sync:
             new = merge_links(self.session, self.lake, new)
         self._commit(new)
 
-    def _is_another_store(self) -> bool:
-        """Tell, where no event came that should be read again, whether the store was emptied or replaced."""
-        return not self.backend.supports_count or self.backend.count(EventQuery()) != self.new.rows
+    def _is_another_store(self, after: str, events: int) -> bool:
+        """Tell, where no event came that should be read again, whether the store was emptied or replaced.
+
+        That nothing came at all may be due to an open transaction, which may be over by now.
+        """
+        if self.backend.supports_count and self.backend.count(EventQuery()) == self.new.rows:
+            return False
+        return bool(events) or not (
+            holds_back(self.backend) or next(self.backend.scan_stored(after), None) is not None
+        )
 
     def _compare(self) -> bool:
         """Hold all that the backend has against the lake, and write anew the days that differ."""
