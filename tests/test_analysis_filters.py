@@ -181,6 +181,21 @@ def test_a_condition_in_sql_is_matches(connection: Any, case: tuple[list[dict[st
         assert found(connection, sql, values) == {each.id for each in events if condition.matches(each)}
 
 
+def test_leading_zeros_do_not_blow_up(connection: Any) -> None:
+    """Each part of a path that may be a key or an index adds to the SQL, and does not multiply it."""
+    sql, _ = where(EventQuery(where=(Condition(("params", *["01"] * 8), "eq", 1),)))
+    assert len(sql) < 5_000
+    documents: list[dict[str, Any]] = [
+        {"01": [0, {"01": [0, 7]}]},
+        {"01": [0, {"1": [0, 7]}]},
+        {"01": [0, [0, [0, 7]]]},
+    ]
+    events = [event(number, params=document) for number, document in enumerate(documents)]
+    store(connection, events)
+    sql, values = where(EventQuery(where=(Condition(("params", "01", "01", "01", "01"), "eq", 7),)))
+    assert found(connection, sql, values) == {events[0].id, events[2].id}
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_a_query_in_sql_is_matches(connection: Any, data: st.DataObject) -> None:

@@ -170,9 +170,9 @@ class _Place:
             if part.isascii() and part.isdigit() and len(part) < 10 and part != str(int(part)):
                 held = f"json_extract({document}, {made.add(pointer)})" if pointer else document
                 index, key = made.add(f"/{int(part)}"), made.add(f"/{part}")
-                document = (
-                    f"CASE json_type({held}) WHEN 'ARRAY' THEN json_extract({held}, {index})"
-                    f" ELSE json_extract({held}, {key}) END"
+                document = (  # what holds it is written once: each such part would triple the text
+                    f"list_transform([{held}], lambda h: CASE json_type(h) WHEN 'ARRAY' THEN json_extract(h, {index})"
+                    f" ELSE json_extract(h, {key}) END)[1]"
                 )
                 pointer = ""
             else:
