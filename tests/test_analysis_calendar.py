@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -199,11 +199,30 @@ def test_neighbours_differ_by_instants() -> None:
     assert len(edges) == 24 * 3 + 2
 
 
+class Nameless(tzinfo):
+    """A zone with summer time, and a name that nobody knows."""
+
+    def utcoffset(self, _: datetime | None) -> timedelta | None:
+        """Tell none that always holds."""
+        return None
+
+    dst = utcoffset
+
+    def tzname(self, _: datetime | None) -> str:
+        """Tell what it calls itself."""
+        return "home"
+
+
 def test_zones_by_name() -> None:
     """A zone is a name, a fixed offset's own name, an object, or Django's current one."""
     assert str(zone_of(None)) == "Asia/Kathmandu"
     assert zone_of("+0530").utcoffset(None) == timedelta(hours=5, minutes=30)
     assert zone_of(BERLIN) is BERLIN
+    for hours in (-9.5, 0, 5.5 + 15 / 3600):
+        home = zone_of(timezone(timedelta(hours=hours), "home"))
+        assert zone_of(str(home)).utcoffset(None) == home.utcoffset(None) == timedelta(hours=hours)
+    with pytest.raises(InvalidQuery, match="no time zone"):
+        zone_of(Nameless())
     for name in ("Nowhere/At all", "../etc/passwd", "", "Europe"):
         with pytest.raises(InvalidQuery, match="no time zone"):
             zone_of(name)

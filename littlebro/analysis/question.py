@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
-from django.utils import timezone
+from django.utils.timezone import get_current_timezone
+from django.utils.timezone import now as present
 
 from littlebro.events.query import Condition, EventQuery
 from littlebro.exceptions import InvalidQuery
@@ -45,7 +46,7 @@ Compare = Literal["previous", "year"]
 COLUMNS: Final = ("name", "user_id", "anonymous_id", "collection")
 MAX_LIMIT: Final = 10_000
 _SIGNS: Final = {"eq": "=", "ne": "≠", "le": "≤", "ge": "≥", "lt": "<", "gt": ">", "starts": "starts with"}
-_OFFSET: Final = re.compile(r"(UTC)?[+-]\d\d:?\d\d")
+_OFFSET: Final = re.compile(r"(UTC)?[+-]\d\d:?\d\d(:?\d\d(\.\d{6})?)?")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -149,11 +150,17 @@ def span_of(query: EventQuery, tz: str | tzinfo | None, now: datetime | None) ->
 
 
 def zone_of(tz: str | tzinfo | None) -> tzinfo:
-    """Return the time zone of a report's calendar: by name (IANA), as an object, or Django's current one."""
+    """Return the time zone of a report's calendar: by name (IANA), as an object, or Django's current one.
+
+    A result names its zone, and answers are kept by that name, so that the name has to lead back to the zone.
+    """
     if tz is None:
-        return timezone.get_current_timezone()
+        tz = get_current_timezone()
     if isinstance(tz, tzinfo):
-        return tz
+        if isinstance(tz, ZoneInfo) and tz.key:
+            return tz
+        offset = tz.utcoffset(None)  # a fixed one, whatever it is called
+        return zone_of(str(tz)) if offset is None else timezone(offset)
     try:
         if _OFFSET.fullmatch(tz):  # what a fixed offset calls itself: UTC+05:30, +0530
             return datetime.strptime(tz.removeprefix("UTC"), "%z").tzinfo or UTC
@@ -165,7 +172,7 @@ def zone_of(tz: str | tzinfo | None) -> tzinfo:
 def at_or_now(now: datetime | None) -> datetime:
     """Return `now`, or the present moment for None, in UTC."""
     if now is None:
-        return timezone.now().astimezone(UTC)
+        return present().astimezone(UTC)
     if now.tzinfo is None:
         raise InvalidQuery("now is a datetime with a time zone.")
     return now.astimezone(UTC)
