@@ -20,7 +20,17 @@ from littlebro.analysis.question import Path, Person, Step, microseconds
 from littlebro.analysis.result import NONE, Key
 from littlebro.events.query import Condition, EventQuery
 
-__all__ = ["Parameters", "key_of", "key_sql", "number_sql", "one_key", "raw_key", "step", "where"]
+__all__ = [
+    "Parameters",
+    "encodable",
+    "key_of",
+    "key_sql",
+    "number_sql",
+    "one_key",
+    "raw_key",
+    "step",
+    "where",
+]
 
 _NAMED: Final = re.compile(r"\$(\w+)")
 _NUMBERS: Final = "('BIGINT', 'UBIGINT', 'DOUBLE')"
@@ -165,7 +175,7 @@ class _Place:
         """
         document, pointer = dot + path[0], ""
         for part in path[1:]:
-            if not _encodable(part):
+            if not encodable(part):
                 return cls("CAST(NULL AS JSON)", None, made)
             if part.isascii() and part.isdigit() and len(part) < 10 and part != str(int(part)):
                 held = f"json_extract({document}, {made.add(pointer)})" if pointer else document
@@ -243,7 +253,7 @@ def _equal(place: _Place, value: Any, made: Parameters) -> str:
 
 
 def _equal_object(place: _Place, value: Mapping[Any, Any], made: Parameters) -> str:
-    if not all(isinstance(key, str) and _encodable(key) for key in value):
+    if not all(isinstance(key, str) and encodable(key) for key in value):
         return "FALSE"
     parts = [f"{place.kind} = 'OBJECT'", f"len(json_keys({place.json})) = {len(value)}"]
     for key, item in value.items():
@@ -253,7 +263,7 @@ def _equal_object(place: _Place, value: Mapping[Any, Any], made: Parameters) -> 
 
 
 def _equal_text(place: _Place, values: Sequence[str], made: Parameters) -> str:
-    values = [value for value in values if _encodable(value)]
+    values = [value for value in values if encodable(value)]
     test = _among(place.text, values, made)
     # Text that no number, list, object, true or false is written as needs no second look.
     if all(value not in {"true", "false"} and value[:1] not in set("-0123456789[{") for value in values):
@@ -282,14 +292,14 @@ def _contains(place: _Place, value: Any, made: Parameters) -> str:
     held = "x IS NULL" if value is None else _equal(item, value, made)  # a list's null comes as NULL
     items = f"CASE WHEN {place.kind} = 'ARRAY' THEN CAST({place.json} AS JSON[]) END"
     found = f"coalesce(len(list_filter({items}, lambda x: coalesce({held}, FALSE))) > 0, FALSE)"
-    if isinstance(value, str) and _encodable(value):
+    if isinstance(value, str) and encodable(value):
         inside = f"({place.kind} = 'VARCHAR' AND contains({place.text}, {made.add(str(value))}))"
         return f"({inside} OR {found})"
     return found
 
 
 def _starts(place: _Place, value: Any, made: Parameters) -> str:
-    if not isinstance(value, str) or not _encodable(value):
+    if not isinstance(value, str) or not encodable(value):
         return "FALSE"
     return f"({place.kind} = 'VARCHAR' AND starts_with({place.text}, {made.add(str(value))}))"
 
@@ -335,7 +345,7 @@ def _ordered_huge(place: _Place, op: str, value: Fraction, made: Parameters) -> 
 
 
 def _among(expression: str, values: Sequence[str], made: Parameters) -> str:
-    values = [value for value in values if _encodable(value)]
+    values = [value for value in values if encodable(value)]
     if not values:
         return "FALSE"
     if len(values) == 1:
@@ -347,7 +357,7 @@ def _all(parts: Sequence[str]) -> str:
     return f"({' AND '.join(parts)})" if parts else "TRUE"
 
 
-def _encodable(text: str) -> bool:
+def encodable(text: str) -> bool:
     """Return whether UTF-8 can hold `text`; what it cannot hold is in no event."""
     return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
 

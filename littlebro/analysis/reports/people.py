@@ -92,7 +92,9 @@ def people(
     if search is not None and not isinstance(search, str):
         raise InvalidQuery("search is text, a part of an id.")
     where, parameters = filters.where(query, person)
-    if search:
+    if search and not filters.encodable(search):
+        where, parameters = "FALSE", {}  # half a surrogate pair is in no id
+    elif search:
         where = f"{where} AND {_SEARCH}"
         parameters["search"] = search
     after = ""
