@@ -73,13 +73,14 @@ def delete(layout: Layout, query: EventQuery) -> Steps[int]:
     if condition is None:
         return 0
     deleted = 0
+    is_purge = query == EventQuery(end=query.end, collections=query.collections)
     for stream in (yield from _streams(layout, query)):
         source = _Source(layout, stream, condition, None, newest_first=False)
         while (ids := (yield from source.doomed(query))) is not None:
             if ids:
                 deleted += (yield _deleting(layout.name(stream), ids)).deleted_count
-    if query.end is not None and query == EventQuery(end=query.end, collections=query.collections):
-        yield from Log(layout).tidy(query.end)
+        if is_purge and query.end is not None:
+            yield from Log(layout).tidy(stream, query.end)
     return deleted
 
 
