@@ -1,5 +1,6 @@
 """The parts of the tracker ``celery`` by themselves: eager mode, the task, the publisher, what goes into a header."""
 
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -177,6 +178,18 @@ def test_publishing_fails_soon_where_nobody_listens(make_app: AppMaker) -> None:
             publishing.publisher.publish("default", "[]")
         assert time.monotonic() - began < 2
         assert publishing.publisher._line is None
+
+
+def test_each_broker_of_a_list_gets_its_turn(make_app: AppMaker, broker: str) -> None:
+    """A broker that is found behind one that is frozen and two that are gone takes the batch."""
+    kind = broker.partition(":")[0]
+    with socket.create_server(("127.0.0.1", 0)) as frozen:  # takes connections, and never says a word
+        port = frozen.getsockname()[1]
+        away = [f"{kind}://127.0.0.1:{port}/0", *[f"{kind}://127.0.0.1:9/0"] * 2]
+        make_app(broker_url=";".join([*away, broker]))
+        ours = publishing.Publisher()
+        ours.publish("default", "[]")
+        ours.close()
 
 
 def test_an_idle_connection_is_not_trusted(make_app: AppMaker, broker: str) -> None:
