@@ -82,8 +82,8 @@ class Log:
                 return
         raise Crowded(f"no number to be had in {self._name} in {_ATTEMPTS} attempts.")
 
-    def unlisted(self, stream: str, ids: Sequence[str], mine: Iterable[ObjectId]) -> Steps[list[ObjectId]]:
-        """Return the tokens, other than `mine`, of the documents `ids` that are not in the log."""
+    def unlisted(self, stream: str, ids: Sequence[str]) -> Steps[list[ObjectId]]:
+        """Return the tokens of the documents `ids` that are not in the log."""
         name = self._layout.name(stream)
         found = (
             yield lambda database: (
@@ -92,7 +92,7 @@ class Log:
                 .to_list()
             )
         )
-        tokens = {fields.get(BATCH) for fields in found} - {*mine, None}
+        tokens = {fields.get(BATCH) for fields in found} - {None}
         if not tokens:
             return []
         listed = yield from self._listed(tokens)

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 from bson import ObjectId
+from pymongo.hello import Hello
 
 from littlebro import EventQuery
 from littlebro.storage import SaveResult
 from littlebro.testing.contracts import make_event as make
 from littlebro.testing.contracts.samples import NOON
-from littlebro_backends import mongo, mongo_order
+from littlebro_backends import mongo, mongo_order, mongo_writing
 from littlebro_backends.mongo_order import Crowded, Log
 from littlebro_backends.mongo_steps import run
 from tests.test_mongo import DAY, OPTIONS, backend, database
@@ -39,6 +40,17 @@ def test_a_write_without_an_entry_is_taken_over(
     assert backend.save_many(lost[:2]) == SaveResult(stored=0, duplicates=2)
     assert backend.save_many([*lost, first]) == SaveResult(stored=0, duplicates=6)
     assert [event for _, event in backend.scan_stored(seen[-1][0])] == lost
+
+
+def test_what_was_sent_before_one_that_cannot_be(
+    backend: mongo.Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch that takes several messages, in the last of which something is refused, is listed as a whole."""
+    monkeypatch.setattr(Hello, "max_write_batch_size", 3)  # as if the events were large
+    monkeypatch.setattr(mongo_writing, "_WRITE", 2)
+    good, odd = [make() for _ in range(8)], make(params={"a\0b": 1})
+    assert list(backend.save_many([*good, odd]).refused) == [("littlebro", odd.id)]
+    assert sorted(event.id for _, event in backend.scan_stored()) == sorted(event.id for event in good)
 
 
 def test_redelivery_adds_nothing(backend: mongo.Backend, database: Any) -> None:
