@@ -117,6 +117,18 @@ def connect(app: Celery) -> Connection:
     return connection
 
 
+def _drop(connection: Connection) -> None:
+    """Close a connection without a word to the broker, which may not answer.
+
+    Where kombu's `collect` has to close by itself it sets the timeout of all sockets that the process makes meanwhile,
+    those of other threads too; there, closing talks to nobody anyway.
+    """
+    if connection.transport.driver_type == "amqp":
+        connection.collect()
+    else:
+        connection.release()
+
+
 class _AsGiven:
     """Routes to where the call says: a project's ``task_routes`` are for its own tasks."""
 
@@ -222,7 +234,7 @@ class Publisher:
         line, self._line = self._line, None
         if line is not None:
             try:
-                line[0].collect(socket_timeout=0.1)
+                _drop(line[0])
             except Exception:
                 logger.debug("littlebro: a connection to the broker could not be closed.", exc_info=True)
 

@@ -1,6 +1,7 @@
 """The parts of the tracker ``celery`` by themselves: eager mode, the task, the publisher, what goes into a header."""
 
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -190,6 +191,30 @@ def test_each_broker_of_a_list_gets_its_turn(make_app: AppMaker, broker: str) ->
         ours = publishing.Publisher()
         ours.publish("default", "[]")
         ours.close()
+
+
+def test_closing_leaves_other_sockets_alone(make_app: AppMaker, broker: str) -> None:
+    """Sockets that other threads make while a connection is closed have the timeout that they always have."""
+    make_app(broker_url=broker)
+    timeouts: set[float | None] = set()
+    over = threading.Event()
+
+    def make_sockets() -> None:
+        while not over.is_set():
+            with socket.socket() as made:
+                timeouts.add(made.gettimeout())
+
+    other = threading.Thread(target=make_sockets)
+    other.start()
+    try:
+        for _ in range(20):
+            ours = publishing.Publisher()
+            ours.publish("default", "[]")
+            ours.close()
+    finally:
+        over.set()
+        other.join()
+    assert timeouts == {None}
 
 
 def test_an_idle_connection_is_not_trusted(make_app: AppMaker, broker: str) -> None:
