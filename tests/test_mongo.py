@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import gc
+import math
 import socket
 import subprocess
 import sys
@@ -160,6 +161,8 @@ class TestWhatItAsksFor:
         (None, {}, "LOCATION must be a MongoDB URL"), ("localhost:27017", {}, "LOCATION must be a MongoDB URL"),
         ("mongodb://h/", {"TIMEOUT": 0}, "TIMEOUT"), ("mongodb://h/", {"TIMEOUT": "5"}, "TIMEOUT"),
         ("mongodb://h/", {"TTL_DAYS": True}, "TTL_DAYS"), ("mongodb://h/", {"TTL_DAYS": -1}, "TTL_DAYS"),
+        ("mongodb://h/", {"TTL_DAYS": 36_500}, "TTL_DAYS"), ("mongodb://h/", {"TTL_DAYS": 1e-6}, "TTL_DAYS"),
+        ("mongodb://h/", {"TTL_DAYS": math.inf}, "TTL_DAYS"), ("mongodb://h/", {"TIMEOUT": math.nan}, "TIMEOUT"),
         ("mongodb://h/", {"PREFIX": "a b"}, "PREFIX"), ("mongodb://h/", {"PREFIX": "system."}, "PREFIX"),
         ("mongodb://h/", {"PREFIX": None}, "PREFIX"), ("mongodb://h/", {"CLIENT": []}, "CLIENT"),
         ("mongodb://h/?W=0", {}, "w=0"), ("mongodb://h/", {"CLIENT": {"w": 0}}, "w=0"),
