@@ -260,6 +260,26 @@ def test_connections_outlive_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("in_a_worker")
+def test_a_task_has_one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that a handler of task_prerun opened is used, and the one that was kept is closed, not lost."""
+    mine, closed = connections["default"], []
+    monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", None)
+    try:
+        tasks.deliver.run("default", batch("a"))
+        monkeypatch.setattr(mine, "close", lambda: closed.append(mine))
+        theirs = connections["default"]
+        assert StoredEvent.objects.count() == 1
+        tasks.deliver.run("default", batch("b"))
+        assert (tasks._kept, closed) == ({"default": theirs}, [mine])
+        theirs.close()
+    finally:
+        tasks._kept.clear()
+        connections["default"] = mine
+    assert StoredEvent.objects.count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_call_inside_a_transaction_leaves_it_alone(
     make_app: AppMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
