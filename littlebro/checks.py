@@ -196,7 +196,8 @@ def check_stores(databases: Sequence[str] | None = None, **_: Any) -> list[Check
 @register("littlebro")
 def check_celery(**_: Any) -> list[CheckMessage]:
     """E009: the tracker celery without a Celery app of the project's own. E010: workers that refuse JSON, and so
-    lose each batch. W011: no broker is named. W012: Redis hands batches out again while they are worked on.
+    lose each batch. W011: no broker is named, or none that Celery can use. W012: Redis hands batches out again while
+    they are worked on.
     W013: workers accept pickle. W014: a broker that does not confirm what it takes.
     W019: annotations of all tasks that overrule what keeps a batch.
     """

@@ -102,7 +102,15 @@ def _loses(app: Celery, name: str, value: Any) -> bool:
 
 
 def _of_transport(app: Celery) -> Iterator[Finding]:
-    transport = connect(app).transport
+    try:
+        transport = connect(app).transport
+    except Exception as error:  # noqa: BLE001 - of a library that is missing, for one
+        yield Finding(
+            "no-broker",
+            f"Celery cannot use the broker that broker_url names: {type(error).__name__}: {error}",
+            "Install what its transport needs, or name RabbitMQ or Redis.",
+        )
+        return
     if transport.driver_name not in _CONFIRMING:
         yield Finding(
             "no-confirms",
@@ -113,15 +121,19 @@ def _of_transport(app: Celery) -> Iterator[Finding]:
     if transport.driver_type != "redis":
         return
     visibility = (app.conf.broker_transport_options or {}).get("visibility_timeout", _VISIBILITY)
-    # A process holds, beside the batch that it waits for, this many that wait for their turn.
-    needed = LONGEST_WAIT * (app.conf.worker_prefetch_multiplier + 1)
-    if visibility < needed:
+    # A process holds, beside the batch that it waits for, this many that wait for their turn; 0 is any number.
+    ahead = app.conf.worker_prefetch_multiplier
+    needed = LONGEST_WAIT * (ahead + 1)
+    if not ahead or visibility < needed:
+        raised = (
+            f"broker_transport_options['visibility_timeout'] to {needed:.0f} or more, or " if ahead else ""
+        )
         yield Finding(
             "visibility",
             f"Redis hands out a batch again after {visibility} seconds (visibility_timeout); while its store is "
-            f"away, a worker may keep one for {needed:.0f}, so that batches would multiply.",
-            f"Set broker_transport_options['visibility_timeout'] to {needed:.0f} or more, or "
-            "worker_prefetch_multiplier to 1.",
+            f"away, a worker may keep one for {f'{needed:.0f}' if ahead else 'longer'}, so that batches would "
+            "multiply.",
+            f"Set {raised}worker_prefetch_multiplier to 1.",
         )
 
 
@@ -129,11 +141,11 @@ def of_broker() -> Iterator[Finding]:
     """Yield what the broker itself says: what it may forget, and whether anybody reads. Opens a connection."""
     try:
         app = project_app()
-    except ImproperlyConfigured:  # told by of_settings
+        if app.conf.task_always_eager:
+            return
+        connection = connect(app)
+    except Exception:  # noqa: BLE001 - told by of_settings
         return
-    if app.conf.task_always_eager:
-        return
-    connection = connect(app)
     try:
         yield from of_memory(connection)
         if not _is_read(app, connection):

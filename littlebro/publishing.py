@@ -62,8 +62,7 @@ _REDIS_OPTIONS: Final = {
     "socket_connect_timeout": CONNECT_SECONDS,
     "retry_on_timeout": False,
 }
-# kombu retries a hundred times otherwise, at whatever opens the connection.
-_FEW_RETRIES: Final = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
+_NO_PAUSES: Final = {"interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
 
 _WORTH_PACKING: Final = 1024
 _PACKED: Final = "application/x-gzip"  # as kombu calls zlib
@@ -108,11 +107,26 @@ def connect(app: Celery) -> Connection:
     connection: Connection = app.connection_for_write(connect_timeout=CONNECT_SECONDS, heartbeat=0)
     given: Mapping[str, Any] = connection.transport_options or {}
     amqp = connection.transport.driver_type == "amqp"
-    options = {**(_AMQP_OPTIONS if amqp else _REDIS_OPTIONS), **given, **_FEW_RETRIES}
+    # kombu retries a hundred times otherwise, at whatever opens the connection: each broker of a list gets its turn.
+    tries = max(len(connection.alt), 2)
+    few = {**_NO_PAUSES, "max_retries": tries - 1, "connect_retries_timeout": tries * CONNECT_SECONDS}
+    options = {**(_AMQP_OPTIONS if amqp else _REDIS_OPTIONS), **given, **few}
     if amqp:
         options["confirm_publish"] = True
     connection.transport_options = options
     return connection
+
+
+def _drop(connection: Connection) -> None:
+    """Close a connection without a word to the broker, which may not answer.
+
+    Where kombu's `collect` has to close by itself it sets the timeout of all sockets that the process makes meanwhile,
+    those of other threads too; there, closing talks to nobody anyway.
+    """
+    if connection.transport.driver_type == "amqp":
+        connection.collect()
+    else:
+        connection.release()
 
 
 class _AsGiven:
@@ -220,7 +234,7 @@ class Publisher:
         line, self._line = self._line, None
         if line is not None:
             try:
-                line[0].collect(socket_timeout=0.1)
+                _drop(line[0])
             except Exception:
                 logger.debug("littlebro: a connection to the broker could not be closed.", exc_info=True)
 

@@ -171,7 +171,11 @@ def _own_connections() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    opened = {each.alias for each in connections.all(initialized_only=True) if each.connection is not None}
     for alias, kept in _kept.items():
+        if alias in opened:  # by a handler of the project's, for this task
+            kept.close()
+            continue
         kept.close_if_unusable_or_obsolete()
         kept.health_check_done = False
         connections[alias] = kept

@@ -30,6 +30,7 @@ __all__ = ["Backend"]
 
 _PATIENCE: Final = 3_600.0  # seconds for what grows with the store: to count, to make an index
 _DAY: Final = 86_400
+_LONGEST_TTL: Final = 2**31 - 1  # seconds, 68 years: MongoDB's limit
 _WIRE_5_0: Final = 13  # https://github.com/mongodb/specifications: wire versions
 _PREFIX: Final = re.compile(r"([A-Za-z0-9_-][A-Za-z0-9_.-]{0,62})?")
 _Result = TypeVar("_Result")
@@ -63,10 +64,12 @@ class Backend(BaseBackend):
 
     def _check_options(self, location: str) -> None:
         timeout, ttl = self.options["TIMEOUT"], self.options["TTL_DAYS"]
-        if not _is_number(timeout) or timeout <= 0:
-            raise self.misconfigured("TIMEOUT must be a number of seconds above zero.")
-        if ttl is not None and (not _is_number(ttl) or ttl <= 0):
-            raise self.misconfigured("TTL_DAYS must be a number of days above zero, or None.")
+        # To the driver, a timeout of less than a millisecond is none.
+        if not _is_number(timeout) or not 0.001 <= timeout <= _PATIENCE:
+            raise self.misconfigured("TIMEOUT must be a number of seconds above zero, 3600 at most.")
+        # Below a second all would be gone at once; above what the server takes, nothing new could be stored.
+        if ttl is not None and (not _is_number(ttl) or not 1 <= ttl * _DAY <= _LONGEST_TTL):
+            raise self.misconfigured("TTL_DAYS must be a number of days above zero, 24855 at most, or None.")
         prefix, client = self.options["PREFIX"], self.options["CLIENT"]
         if not isinstance(prefix, str) or not _PREFIX.fullmatch(prefix) or prefix.startswith("system."):
             raise self.misconfigured(

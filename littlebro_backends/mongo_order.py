@@ -78,12 +78,12 @@ class Log:
             else:
                 self._last = last + len(entries)
                 if self._layout.ttl is not None and last // _TIDY != self._last // _TIDY:
-                    yield from self.tidy(now - timedelta(seconds=self._layout.ttl, days=1))
+                    yield from self.tidy(stream, now - timedelta(seconds=self._layout.ttl, days=1))
                 return
         raise Crowded(f"no number to be had in {self._name} in {_ATTEMPTS} attempts.")
 
-    def unlisted(self, stream: str, ids: Sequence[str], mine: Iterable[ObjectId]) -> Steps[list[ObjectId]]:
-        """Return the tokens, other than `mine`, of the documents `ids` that are not in the log."""
+    def unlisted(self, stream: str, ids: Sequence[str]) -> Steps[list[ObjectId]]:
+        """Return the tokens of the documents `ids` that are not in the log."""
         name = self._layout.name(stream)
         found = (
             yield lambda database: (
@@ -92,17 +92,31 @@ class Log:
                 .to_list()
             )
         )
-        tokens = {fields.get(BATCH) for fields in found} - {*mine, None}
+        tokens = {fields.get(BATCH) for fields in found} - {None}
         if not tokens:
             return []
         listed = yield from self._listed(tokens)
         return sorted(tokens - listed)
 
-    def tidy(self, before: datetime) -> Steps[None]:
-        """Forget entries older than `before`, whose events are gone; the last one stays, for its number's sake."""
-        last = yield from self._greatest()
-        old = {"at": {"$lt": before}, "_id": {"$lt": last}}
-        yield lambda database: database[self._name].delete_many(old)
+    def tidy(self, stream: str, before: datetime) -> Steps[None]:
+        """Forget the entries of `stream` older than `before` whose events are gone.
+
+        An event may be newer than its entry: its sender's clock was fast. The last entry of all stays, for its
+        number's sake.
+        """
+        name, last = self._layout.name(stream), (yield from self._greatest())
+        number = 0
+        while True:
+            old = {"_id": {"$gt": number, "$lt": last}, "stream": stream, "at": {"$lt": before}}
+            entries = yield _entries(self._layout, old)
+            tokens = [entry[BATCH] for entry in entries]
+            kept = yield _tokens(name, tokens)
+            gone = [entry["_id"] for entry in entries if entry[BATCH] not in kept]
+            if gone:
+                yield _forgetting(self._name, gone)
+            if len(entries) < _ENTRIES:
+                return
+            number = entries[-1]["_id"]
 
     def _greatest(self) -> Steps[int]:
         found = (
@@ -154,6 +168,17 @@ def as_stored(layout: Layout, after: str | None) -> Reading[tuple[str, Event]]:
 
 def _appending(name: str, entries: list[dict[str, Any]]) -> Call:
     return lambda database: database[name].insert_many(entries, ordered=True)
+
+
+def _tokens(name: str, tokens: list[ObjectId]) -> Call:
+    """Ask which of `tokens` documents have."""
+    return lambda database: database.get_collection(name, read_preference=ReadPreference.PRIMARY).distinct(
+        BATCH, {BATCH: {"$in": tokens}}
+    )
+
+
+def _forgetting(name: str, numbers: list[int]) -> Call:
+    return lambda database: database[name].delete_many({"_id": {"$in": numbers}})
 
 
 def _entries(layout: Layout, condition: Mapping[str, Any]) -> Call:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from pymongo import ASCENDING, DESCENDING
+from pymongo import ASCENDING, DESCENDING, ReadPreference
 
 from littlebro.conf import COLLECTION
 from littlebro.events.event import Event, Position
@@ -73,13 +73,15 @@ def delete(layout: Layout, query: EventQuery) -> Steps[int]:
     if condition is None:
         return 0
     deleted = 0
+    is_purge = query == EventQuery(end=query.end, collections=query.collections)
     for stream in (yield from _streams(layout, query)):
-        source = _Source(layout, stream, condition, None, newest_first=False)
+        # Another than the primary may not have yet what was stored a moment ago, and it would stay.
+        source = _Source(layout, stream, condition, None, False, ReadPreference.PRIMARY)
         while (ids := (yield from source.doomed(query))) is not None:
             if ids:
                 deleted += (yield _deleting(layout.name(stream), ids)).deleted_count
-    if query.end is not None and query == EventQuery(end=query.end, collections=query.collections):
-        yield from Log(layout).tidy(query.end)
+        if is_purge and query.end is not None:
+            yield from Log(layout).tidy(stream, query.end)
     return deleted
 
 
@@ -87,7 +89,13 @@ class _Source:
     """One stream's events in order, a page at a time; `events` has the next one last."""
 
     def __init__(
-        self, layout: Layout, stream: str, condition: Condition, after: Position | None, newest_first: bool
+        self,
+        layout: Layout,
+        stream: str,
+        condition: Condition,
+        after: Position | None,
+        newest_first: bool,
+        preference: Any = None,
     ) -> None:
         self.events: list[Event] = []
         self._name = layout.name(stream)
@@ -97,6 +105,7 @@ class _Source:
         self._from = None if after is None else _behind(stream, after, newest_first)
         self._size = _PAGES[0]
         self._ended = False
+        self._preference = preference  # None: the client's
 
     def page(self) -> Steps[list[Event]]:
         """Return the next events, none if there are no more."""
@@ -130,8 +139,9 @@ class _Source:
         condition = self._condition if self._from is None else {"$and": [self._condition, self._from]}
         way = DESCENDING if self._down else ASCENDING
         order, size, name = [("timestamp_us", way), ("_id", way)], self._size, self._name
+        preference = self._preference
         return lambda database: (
-            database[name]
+            database.get_collection(name, read_preference=preference)
             .find_raw_batches(condition, projection, sort=order, limit=size, batch_size=size + 1)
             .to_list()
         )

@@ -68,7 +68,8 @@ class Writer:
         new = Counter(tokens[place // _WRITE] for place in range(len(events)) if place not in old)
         if verdict.known:
             ids = [documents[place]["_id"] for place in verdict.known]
-            unlisted = yield from self._log.unlisted(stream, ids, tokens)
+            # Ours among them: those that were sent before the driver came to one that cannot be.
+            unlisted = yield from self._log.unlisted(stream, ids)
             if unlisted:
                 theirs = {"_id": {"$in": ids}, BATCH: {"$in": unlisted}}
                 change = {"$set": {BATCH: tokens[0]}}

@@ -71,18 +71,26 @@ def test_eager_tasks_need_no_broker(app: Celery) -> None:
     [
         ("littlebro.E010", {"accept_content": ["yaml"]}),
         ("littlebro.W011", {"broker_url": None}),
+        ("littlebro.W011", {"broker_url": "carrier-pigeon://127.0.0.1"}),
         ("littlebro.W013", {"accept_content": ["json", "pickle"]}),
         ("littlebro.W014", {"broker_url": "memory://"}),
         (
             "littlebro.W012",
             {"broker_url": "redis://127.0.0.1:1/0", "broker_transport_options": {"visibility_timeout": 60}},
         ),
+        ("littlebro.W012", {"broker_url": "redis://127.0.0.1:1/0", "worker_prefetch_multiplier": 0}),
     ],
 )
 def test_a_setting_that_would_lose_events(app: Celery, check: str, changes: dict[str, Any]) -> None:
     """E010 to W014 are told from the settings alone, each by itself."""
     app.conf.update(changes)
     assert list(found()) == [check]
+
+
+def test_a_broker_that_cannot_be_used(app: Celery) -> None:
+    """W011 is told once, however deep the checks look, and the others are told as well."""
+    app.conf.broker_url = "carrier-pigeon://127.0.0.1"
+    assert list(found(["default"])) == ["littlebro.W011"]
 
 
 def test_a_broker_that_does_not_answer(app: Celery) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import gc
+import math
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from bson import ObjectId
 from django.core.exceptions import ImproperlyConfigured
 from pymongo import AsyncMongoClient, MongoClient
+from pymongo.collection import Collection
 from pymongo.errors import PyMongoError
 
 from littlebro import EventQuery, trackers
@@ -159,6 +161,8 @@ class TestWhatItAsksFor:
         (None, {}, "LOCATION must be a MongoDB URL"), ("localhost:27017", {}, "LOCATION must be a MongoDB URL"),
         ("mongodb://h/", {"TIMEOUT": 0}, "TIMEOUT"), ("mongodb://h/", {"TIMEOUT": "5"}, "TIMEOUT"),
         ("mongodb://h/", {"TTL_DAYS": True}, "TTL_DAYS"), ("mongodb://h/", {"TTL_DAYS": -1}, "TTL_DAYS"),
+        ("mongodb://h/", {"TTL_DAYS": 36_500}, "TTL_DAYS"), ("mongodb://h/", {"TTL_DAYS": 1e-6}, "TTL_DAYS"),
+        ("mongodb://h/", {"TTL_DAYS": math.inf}, "TTL_DAYS"), ("mongodb://h/", {"TIMEOUT": math.nan}, "TIMEOUT"),
         ("mongodb://h/", {"PREFIX": "a b"}, "PREFIX"), ("mongodb://h/", {"PREFIX": "system."}, "PREFIX"),
         ("mongodb://h/", {"PREFIX": None}, "PREFIX"), ("mongodb://h/", {"CLIENT": []}, "CLIENT"),
         ("mongodb://h/?W=0", {}, "w=0"), ("mongodb://h/", {"CLIENT": {"w": 0}}, "w=0"),
@@ -189,6 +193,26 @@ class TestWhatItAsksFor:
             assert backend._database().write_concern.document == {"w": w}
             assert backend._database().client.options.timeout == 10
             backend.close()
+
+    def test_what_goes_is_looked_for_on_the_primary(
+        self, mongodb_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A secondary that lags would leave a person's newest events; reports may go there all the same."""
+        modes: list[str] = []
+        ask = Collection.find_raw_batches
+
+        def note(collection: Any, *words: Any, **options: Any) -> Any:
+            modes.append(collection.read_preference.mongos_mode)
+            return ask(collection, *words, **options)
+
+        monkeypatch.setattr(Collection, "find_raw_batches", note)
+        client = {"readPreference": "secondaryPreferred"}
+        backend = mongo.Backend("default", mongodb_url, {**OPTIONS, "CLIENT": client})
+        backend.save_many([event := make(user_id="7")])
+        assert list(backend.scan(EventQuery())) == [event]
+        assert backend.delete_many(EventQuery(user_id="7")) == 1
+        assert [*dict.fromkeys(modes)] == ["secondaryPreferred", "primary"]
+        backend.close()
 
     def test_without_pymongo_the_extra_is_named(self) -> None:
         """A site that lacks pymongo is told what to install."""

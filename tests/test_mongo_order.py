@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 from bson import ObjectId
+from pymongo.hello import Hello
 
 from littlebro import EventQuery
 from littlebro.storage import SaveResult
 from littlebro.testing.contracts import make_event as make
 from littlebro.testing.contracts.samples import NOON
-from littlebro_backends import mongo, mongo_order
+from littlebro_backends import mongo, mongo_order, mongo_writing
 from littlebro_backends.mongo_order import Crowded, Log
 from littlebro_backends.mongo_steps import run
 from tests.test_mongo import DAY, OPTIONS, backend, database
@@ -39,6 +40,17 @@ def test_a_write_without_an_entry_is_taken_over(
     assert backend.save_many(lost[:2]) == SaveResult(stored=0, duplicates=2)
     assert backend.save_many([*lost, first]) == SaveResult(stored=0, duplicates=6)
     assert [event for _, event in backend.scan_stored(seen[-1][0])] == lost
+
+
+def test_what_was_sent_before_one_that_cannot_be(
+    backend: mongo.Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch that takes several messages, in the last of which something is refused, is listed as a whole."""
+    monkeypatch.setattr(Hello, "max_write_batch_size", 3)  # as if the events were large
+    monkeypatch.setattr(mongo_writing, "_WRITE", 2)
+    good, odd = [make() for _ in range(8)], make(params={"a\0b": 1})
+    assert list(backend.save_many([*good, odd]).refused) == [("littlebro", odd.id)]
+    assert sorted(event.id for _, event in backend.scan_stored()) == sorted(event.id for event in good)
 
 
 def test_redelivery_adds_nothing(backend: mongo.Backend, database: Any) -> None:
@@ -70,6 +82,21 @@ def test_a_purge_forgets_the_order_of_what_is_gone(backend: mongo.Backend, datab
     assert [entry["_id"] for entry in database["littlebro.stored"].find()] == [3]
     backend.save_many([new := make()])
     assert [event for _, event in backend.scan_stored(position)] == [new]
+
+
+def test_a_purge_forgets_nothing_that_is_there(
+    backend: mongo.Backend, database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other streams' entries stay, and those of events from fast clocks; however few are looked at at a time."""
+    monkeypatch.setattr(mongo_order, "_ENTRIES", 2)
+    kept = [make(collection="audit"), *(make(timestamp=NOON + 2 * DAY) for _ in range(2))]
+    gone = [make() for _ in range(5)]
+    for batch in ([kept[0]], gone[:1], [kept[1], gone[1]], gone[2:4], [kept[2]], gone[4:], [make()]):
+        backend.save_many(batch)
+    database["littlebro.stored"].update_many({}, {"$set": {"at": NOON}})
+    assert backend.delete_many(EventQuery(end=NOON + DAY, collections=("littlebro",))) == 6
+    assert [event for _, event in backend.scan_stored()] == kept
+    assert [entry["_id"] for entry in database["littlebro.stored"].find(sort=[("_id", 1)])] == [1, 3, 5, 7]
 
 
 def test_two_writers_at_one_number(backend: mongo.Backend, database: Any) -> None:
@@ -119,6 +146,7 @@ def test_expiry_forgets_old_entries_as_well(
         backend.save_many([make()])
         old = datetime.datetime.now(datetime.UTC) - 2.1 * DAY
         database["littlebro.stored"].update_one({"_id": number}, {"$set": {"at": old}})
+    database["littlebro"].delete_many({})  # as the server does, in its own time
     assert database["littlebro.stored"].count_documents({}) == 3
     for _ in range(3):
         backend.save_many([make()])

@@ -1,5 +1,7 @@
 """The parts of the tracker ``celery`` by themselves: eager mode, the task, the publisher, what goes into a header."""
 
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -179,6 +181,42 @@ def test_publishing_fails_soon_where_nobody_listens(make_app: AppMaker) -> None:
         assert publishing.publisher._line is None
 
 
+def test_each_broker_of_a_list_gets_its_turn(make_app: AppMaker, broker: str) -> None:
+    """A broker that is found behind one that is frozen and two that are gone takes the batch."""
+    kind = broker.partition(":")[0]
+    with socket.create_server(("127.0.0.1", 0)) as frozen:  # takes connections, and never says a word
+        port = frozen.getsockname()[1]
+        away = [f"{kind}://127.0.0.1:{port}/0", *[f"{kind}://127.0.0.1:9/0"] * 2]
+        make_app(broker_url=";".join([*away, broker]))
+        ours = publishing.Publisher()
+        ours.publish("default", "[]")
+        ours.close()
+
+
+def test_closing_leaves_other_sockets_alone(make_app: AppMaker, broker: str) -> None:
+    """Sockets that other threads make while a connection is closed have the timeout that they always have."""
+    make_app(broker_url=broker)
+    timeouts: set[float | None] = set()
+    over = threading.Event()
+
+    def make_sockets() -> None:
+        while not over.is_set():
+            with socket.socket() as made:
+                timeouts.add(made.gettimeout())
+
+    other = threading.Thread(target=make_sockets)
+    other.start()
+    try:
+        for _ in range(20):
+            ours = publishing.Publisher()
+            ours.publish("default", "[]")
+            ours.close()
+    finally:
+        over.set()
+        other.join()
+    assert timeouts == {None}
+
+
 def test_an_idle_connection_is_not_trusted(make_app: AppMaker, broker: str) -> None:
     """A connection is used again for the next batch, and made anew after a long rest or a fork."""
     make_app(broker_url=broker)
@@ -219,6 +257,26 @@ def test_connections_outlive_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
         tasks._kept.clear()
         connections["default"] = mine
         connection.settings_dict["CONN_MAX_AGE"] = before
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("in_a_worker")
+def test_a_task_has_one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that a handler of task_prerun opened is used, and the one that was kept is closed, not lost."""
+    mine, closed = connections["default"], []
+    monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", None)
+    try:
+        tasks.deliver.run("default", batch("a"))
+        monkeypatch.setattr(mine, "close", lambda: closed.append(mine))
+        theirs = connections["default"]
+        assert StoredEvent.objects.count() == 1
+        tasks.deliver.run("default", batch("b"))
+        assert (tasks._kept, closed) == ({"default": theirs}, [mine])
+        theirs.close()
+    finally:
+        tasks._kept.clear()
+        connections["default"] = mine
+    assert StoredEvent.objects.count() == 2
 
 
 @pytest.mark.django_db(transaction=True)
