@@ -61,6 +61,8 @@ class Dashboard(Views):
         given = request.POST if request.method == "POST" else request.GET
         question = Question(request.GET)
         try:
+            if question.problems:  # an alias that is not there must not become another one
+                raise InvalidQuery(" ".join(question.problems))
             person = Person.parse(given.get("who", ""))
         except InvalidQuery as error:
             raise Http404 from error

@@ -180,6 +180,15 @@ def test_erasing_takes_a_permission_of_its_own(client: Client) -> None:
     assert not StoredEvent.objects.filter(user_id="1").exists()
 
 
+def test_a_person_is_erased_from_the_alias_that_was_named_or_not_at_all(admin_client: Client) -> None:
+    """An address of old days, whose alias the settings have no more, does not erase from another one."""
+    fill()
+    address = f"{BOARD}erase/?who=u:1&alias=gone"
+    assert admin_client.get(address).status_code == 404
+    assert admin_client.post(address, {"who": "u:1", "confirmed": "yes"}).status_code == 404
+    assert StoredEvent.objects.filter(user_id="1").count() == 3
+
+
 @pytest.mark.django_db(transaction=True)
 def test_erasing_is_done_in_no_transaction(admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of ATOMIC_REQUESTS: until its end, others would store what still waits of the person."""
