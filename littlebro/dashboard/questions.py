@@ -16,7 +16,7 @@ from typing import Any, Final
 from django.http import QueryDict
 from django.utils import timezone
 
-from littlebro.analysis.question import Path, Person, Step
+from littlebro.analysis.question import Path, Person, Step, at_or_now
 from littlebro.conf import aliases
 from littlebro.dashboard.accounts import Account, Accounts
 from littlebro.dashboard.fields import condition_text, conditions_of, parse_condition, parse_path
@@ -55,7 +55,7 @@ class Question:
 
     def __init__(self, given: QueryDict, *, now: datetime | None = None) -> None:
         self.given = given
-        self.now = (now or timezone.now()).astimezone(UTC)
+        self.now = at_or_now(now)
         self.zone = timezone.get_current_timezone()
         self.problems: list[str] = []
         self.persons = False  # whether who asks may see single persons

@@ -18,6 +18,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 
+from littlebro.analysis.question import at_or_now
 from littlebro.dashboard import known
 from littlebro.dashboard.access import EXPORT, Access, access_of, needs_persons
 from littlebro.dashboard.accounts import Accounts
@@ -27,7 +28,7 @@ from littlebro.dashboard.pages import PAGES, Page, Slot, frame
 from littlebro.dashboard.panels import PANELS, Panel
 from littlebro.dashboard.plugins import added
 from littlebro.dashboard.questions import Question, canonical
-from littlebro.dashboard.shown import as_text, visible
+from littlebro.dashboard.shown import as_text, local, visible
 from littlebro.dashboard.times import ago
 from littlebro.exceptions import AnalysisError, InvalidQuery, LittlebroError
 from littlebro.models import Annotation, SavedView
@@ -150,7 +151,7 @@ class Views:
         notes = Annotation.objects.filter(at__lt=question.range.end).order_by("-at")[:_FEW]
         return [
             {
-                "at": note.at,
+                "at": local(note.at),
                 "text": as_text(note.text),
                 "plain": visible(note.text),
                 "author": note.author,
@@ -240,7 +241,7 @@ class Views:
             answer = panel.ask(question)
             context = {
                 **panel.show(question, answer), "access": access, "question": question,
-                "as_of": answer.as_of, "age": ago(answer.as_of, timezone.now()), "dashboard": self,
+                "as_of": answer.as_of, "age": ago(answer.as_of, at_or_now(None)), "dashboard": self,
             }  # fmt: skip
             return render_to_string(panel.template, context, request), 200
         except Exception as error:  # noqa: BLE001 - one panel that fails must not take the page along

@@ -79,6 +79,15 @@ def test_an_annotation_is_written_and_deleted(admin_client: Client, settings: An
     assert not Annotation.objects.exists()
 
 
+@pytest.mark.parametrize("use_tz", [True, False])
+def test_an_annotation_is_read_as_it_was_written(admin_client: Client, settings: Any, use_tz: bool) -> None:
+    """Its time is one of the current zone in the list as well, with or without USE_TZ."""
+    fill()
+    settings.USE_TZ = use_tz
+    post(admin_client, "annotate", text="Deployed 4.2", at="2026-03-01T10:00", page="trends", query="")
+    assert "1 Mar 2026, 10:00" in admin_client.get(f"{BOARD}trends/").content.decode()
+
+
 def test_nothing_is_kept_by_looking(admin_client: Client) -> None:
     for action in ("save", "annotate"):
         assert admin_client.get(reverse(f"admin:littlebro_dashboard_{action}")).status_code == 405

@@ -45,6 +45,19 @@ def test_a_page_is_there_before_its_panels(admin_client: Client, page: str) -> N
         assert "<html" not in fragment.content.decode()
 
 
+@pytest.mark.parametrize("slug", PANELS)
+def test_a_panel_needs_no_aware_times_of_the_site(admin_client: Client, settings: Any, slug: str) -> None:
+    """Without USE_TZ, Django's own moments have no zone; the figures are the same."""
+    fill()
+    address = panel(slug, f"{STEPS}&who=u:1&people=1&range=all")
+    aware = text_of(admin_client.get(address))
+    settings.USE_TZ = False
+    response = admin_client.get(address)
+    assert response.status_code == 200, text_of(response)
+    clock = re.compile(r"as of [0-9:]+|\d+ (s|min|h|d) ago")
+    assert clock.sub("", text_of(response)) == clock.sub("", aware)
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_works_without_a_script(admin_client: Client, page: str) -> None:
     """A browser without script is led to the page with everything drawn."""
