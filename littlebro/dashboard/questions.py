@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from littlebro.conf import aliases
 from littlebro.dashboard.accounts import Account, Accounts
 from littlebro.dashboard.fields import condition_text, conditions_of, parse_condition, parse_path
 from littlebro.dashboard.known import first_event
-from littlebro.dashboard.ranges import INTERVALS, Range, intervals_for, neighbours, range_of, suiting
+from littlebro.dashboard.ranges import INTERVALS, Range, day_of, intervals_for, neighbours, range_of, suiting
 from littlebro.events.query import Condition, EventQuery
 from littlebro.exceptions import InvalidQuery
 
@@ -107,8 +107,7 @@ class Question:
         first = first_event(self.alias, self.collections)
         if first is None:
             return self.range.end - timedelta(days=1)
-        local = first.astimezone(self.zone)
-        return min(local.replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC), first)
+        return day_of(first, self.zone)
 
     @property
     def query(self) -> EventQuery:

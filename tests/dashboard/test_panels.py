@@ -2,7 +2,7 @@
 
 import json
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from typing import Any
 
@@ -56,6 +56,23 @@ def test_a_panel_needs_no_aware_times_of_the_site(admin_client: Client, settings
     assert response.status_code == 200, text_of(response)
     clock = re.compile(r"as of [0-9:]+|\d+ (s|min|h|d) ago")
     assert clock.sub("", text_of(response)) == clock.sub("", aware)
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kathmandu"])
+def test_the_ends_of_the_calendar_take_no_page_along(admin_client: Client, settings: Any, zone: str) -> None:
+    """Where no clock can show a moment or a range, its event is there all the same, or a sentence says why not."""
+    settings.TIME_ZONE = zone
+    for edge in (datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 20, tzinfo=UTC)):
+        store(event("edge", timestamp=edge, user_id="1"))
+    for slug, query in (("live", ""), ("person", "who=u:1"), ("people", "range=all"), ("list", "range=all")):
+        response = admin_client.get(panel(slug, query))
+        assert (response.status_code, "edge" in text_of(response) or slug == "people") == (200, True)
+    for query in ("range=all&compare=previous", "range=all", "since=0002-01-02&until=2026-01-01"):
+        assert admin_client.get(panel("chart", query)).status_code == 400
+        assert admin_client.get(f"{BOARD}?{query}").status_code == 200
+    for query in ("since=0001-01-01T00:00:00%2B14:00", "since=9999-12-30T00:00Z&until=9999-12-31T23:59:59Z"):
+        page = admin_client.get(f"{BOARD}trends/?{query}")
+        assert (page.status_code, b"lb-problem" in page.content) == (200, True)
 
 
 @pytest.mark.parametrize("page", PAGES)
