@@ -74,6 +74,8 @@ def test_an_annotation_is_written_and_deleted(admin_client: Client, settings: An
         {"text": "", "at": "2026-03-01T10:00"},
         {"text": "x", "at": "never"},
         {"text": "x\0", "at": "2026-03-01"},
+        {"text": "x", "at": "0001-01-01T00:00"},
+        {"text": "x", "at": "9999-12-31T23:59"},
     ):
         assert "Nothing was saved." in post(admin_client, "annotate", **form).content.decode()
     assert not Annotation.objects.exists()
