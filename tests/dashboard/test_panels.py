@@ -157,6 +157,13 @@ def test_a_series_is_hidden_by_the_address(admin_client: Client) -> None:
     assert "50</text>" not in one
 
 
+def test_series_are_hidden_by_decimal_numbers_alone(admin_client: Client) -> None:
+    """A superscript two is a digit, and no number."""
+    fill()
+    for text in ("\u00b2", "0.\u00b2", "-1", "99999", "."):
+        assert admin_client.get(panel("chart", f"by=name&hide={text}")).status_code == 200
+
+
 def test_annotations_stand_in_the_chart(admin_client: Client) -> None:
     Annotation.objects.create(at=timezone.now() - timedelta(days=3), text="Deployed <4.2>")
     Annotation.objects.create(at=timezone.now() - timedelta(days=300), text="long ago")
