@@ -4,10 +4,12 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 
@@ -220,11 +222,16 @@ def _with(found: Any, ask: Any) -> Any:
     return msgspec.structs.replace(found, ask=ask)
 
 
-def test_an_empty_installation_shows_how_to_begin(admin_client: Client) -> None:
+def test_an_empty_installation_shows_how_to_begin(admin_client: Client, tmp_path: Path) -> None:
+    """The command that it proposes is one that works."""
     page = text_of(admin_client.get(BOARD))
     assert "No event yet" in page
     assert 'tracker.track_event("order-paid"' in page
-    store(event("first"))
+    log = tmp_path / "access.log"
+    log.write_text('192.0.2.1 - - [01/Mar/2026:10:00:00 +0000] "GET / HTTP/1.1" 200 1 "-" "x"\n')
+    command = re.search(r"python manage.py (littlebro import .*? access\.log)", page)
+    assert command
+    call_command(*command[1].replace("access.log", str(log)).split())
     assert "No event yet" not in text_of(admin_client.get(BOARD))
 
 
@@ -311,6 +318,8 @@ def test_retention_marks_what_still_runs(admin_client: Client) -> None:
     content = admin_client.get(panel("retention", "start=signed-up&period=day&range=7d"))
     assert "lb-running" in content.content.decode()
     assert "100%" in text_of(content)
+    assert b"None%" not in content.content
+    assert b"<title>day 13: not over yet</title>" in content.content
     assert "selected" in admin_client.get(f"{BOARD}retention/?period=day").content.decode()
 
 
