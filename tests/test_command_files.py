@@ -256,6 +256,18 @@ class TestExport:
         assert (code, list(tmp_path.glob(".events*"))) == (1, [])
         assert said == f"{tmp_path}/events.jsonl could not be written: No space left on device."
 
+    def test_what_a_killed_export_left_is_in_nobodys_way(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Also where both had the same pid, as in a container."""
+        with monkeypatch.context() as killed:
+            killed.setattr("pathlib.Path.replace", lambda *_: (_ for _ in ()).throw(SystemExit(9)))
+            killed.setattr("pathlib.Path.unlink", lambda *_, **__: None)
+            with pytest.raises(SystemExit):
+                run("export", "--output", str(tmp_path / "events.jsonl"))
+        assert list(tmp_path.glob(".events*")) != []
+        assert run("export", "--output", str(tmp_path / "events.jsonl"))[0] == 0
+
     def test_a_link_stays_one(self, tmp_path: Path) -> None:
         """What it points to is written, also where that is not there yet."""
         link, target = tmp_path / "link", tmp_path / "folder" / "target"

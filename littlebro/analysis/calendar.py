@@ -121,13 +121,13 @@ def compared(span: Span, compare: Compare) -> Span:
     span ends as much earlier, by the same calendar, than now (never beyond where its whole ends).
     """
     check_choice(compare, ("previous", "year"), "comparison")
-    start, end = _wall(span.start, span.zone), _wall(span.end, span.zone)
     months, wall = 12, timedelta(0)
-    if compare == "previous":
-        months, wall = 0, end - start
-        if _opens_month(start) and _opens_month(end):
-            months, wall = (end.year - start.year) * 12 + end.month - start.month, timedelta(0)
     try:
+        start, end = _wall(span.start, span.zone), _wall(span.end, span.zone)
+        if compare == "previous":
+            months, wall = 0, end - start
+            if _opens_month(start) and _opens_month(end):
+                months, wall = (end.year - start.year) * 12 + end.month - start.month, timedelta(0)
         first = back(span.start, span.zone, months=months, wall=wall)
         last = span.start if compare == "previous" else back(span.end, span.zone, months=months)
         if span.start < span.now < span.end:

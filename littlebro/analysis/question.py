@@ -31,6 +31,7 @@ __all__ = [
     "check_choice",
     "check_limit",
     "check_path",
+    "in_zone",
     "microseconds",
     "moment_of",
     "span_of",
@@ -167,6 +168,14 @@ def zone_of(tz: str | tzinfo | None) -> tzinfo:
         return ZoneInfo(tz)
     except (KeyError, ValueError, TypeError, OSError) as error:  # a folder's name is an OSError
         raise InvalidQuery(f"There is no time zone {tz!r:.80}; Europe/Berlin is one.") from error
+
+
+def in_zone(moment: datetime, zone: tzinfo) -> datetime:
+    """Return `moment` as the clocks of `zone` show it; in UTC where the calendar ends in between."""
+    try:
+        return moment.astimezone(zone)
+    except OverflowError:
+        return moment.astimezone(UTC)
 
 
 def at_or_now(now: datetime | None) -> datetime:

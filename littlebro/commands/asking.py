@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Final, TypeVar
 
-from littlebro.analysis.question import Path, Person, Step, zone_of
+from littlebro.analysis.question import Path, Person, Step, in_zone, zone_of
 from littlebro.analysis.result import Result, Table
 from littlebro.commands.base import Terminal, UsageError, add_alias, chosen
 from littlebro.dashboard.export import csv_text
 from littlebro.dashboard.fields import conditions_of, parse_condition, parse_path
 from littlebro.dashboard.known import first_event
-from littlebro.dashboard.ranges import DEFAULT, RANGES, range_of
+from littlebro.dashboard.ranges import DEFAULT, RANGES, day_of, range_of
 from littlebro.events.query import Condition, EventQuery
 from littlebro.exceptions import InvalidQuery
 
@@ -116,8 +116,7 @@ def _span(options: Mapping[str, Any], zone: tzinfo) -> tuple[datetime | None, da
         return asked.start, asked.end
     (alias,) = chosen(options["alias"])
     first = min(first_event(alias, _collections(options)) or asked.end, asked.end - timedelta(days=1))
-    midnight = first.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
-    return min(midnight.astimezone(UTC), first), asked.end
+    return day_of(first, zone), asked.end
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -208,4 +207,4 @@ def span_note(result: Any) -> str:
 
 
 def _moment(moment: datetime, tz: str | None) -> str:
-    return f"{moment.astimezone(zone_of(tz)):%Y-%m-%d %H:%M:%S}"
+    return f"{in_zone(moment, zone_of(tz)):%Y-%m-%d %H:%M:%S}"

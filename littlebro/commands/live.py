@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 from collections.abc import Mapping
 from typing import Any, Final
 
-from littlebro.analysis.question import zone_of
+from littlebro.analysis.question import in_zone, zone_of
 from littlebro.analysis.reports.live import Live, live
 from littlebro.analysis.result import Table, as_text
 from littlebro.commands.asking import add_filters, add_format, answer, given, query, show
@@ -47,8 +47,8 @@ def _shown(result: Live) -> Table:
         ["received", "happened", "event", "person", "params"],
         [
             [
-                event.received_at.astimezone(zone),
-                event.timestamp.astimezone(zone),
+                in_zone(event.received_at, zone),
+                in_zone(event.timestamp, zone),
                 event.name,
                 person_text(event),
                 as_text(event.params) if event.params else "",

@@ -7,6 +7,7 @@ from argparse import ArgumentParser
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import TextIO
 
 from django.core.management.base import CommandError
@@ -44,7 +45,8 @@ def _opened(path: str) -> Iterator[TextIO]:
         target = Path(path)
         straight = target.exists() and not target.is_file()
         target = target if straight else target.resolve()
-        part = target if straight else target.with_name(f".{target.name}.{os.getpid()}.part")
+        # A name of its own: what a killed one left, whose pid may have been the same, is in nobody's way.
+        part = target if straight else target.with_name(f".{target.name}.{token_hex(4)}.part")
         descriptor = os.open(part, os.O_WRONLY | (0 if straight else os.O_CREAT | os.O_EXCL), 0o600)
     except (OSError, RuntimeError, ValueError) as error:  # the last two: links in a circle, a name with NUL
         raise UsageError(f"{path} cannot be written: {_reason(error)}.") from error

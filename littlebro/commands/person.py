@@ -11,7 +11,7 @@ from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from littlebro.analysis.question import Person, zone_of
+from littlebro.analysis.question import Person, in_zone, zone_of
 from littlebro.analysis.reports.person import PersonReport
 from littlebro.analysis.reports.person import person as report
 from littlebro.analysis.result import Table, as_text
@@ -95,7 +95,7 @@ def _head(terminal: Terminal, result: PersonReport) -> None:
     terminal.say()
     if result.names:
         rows = [
-            [name.name, name.events, name.first_seen.astimezone(zone), name.last_seen.astimezone(zone)]
+            [name.name, name.events, in_zone(name.first_seen, zone), in_zone(name.last_seen, zone)]
             for name in result.names
         ]
         print_table(terminal, Table(["event", "times", "first", "last"], rows))
@@ -107,7 +107,7 @@ def _timeline(result: PersonReport) -> Table:
     return Table(
         ["time", "event", "params"],
         [
-            [event.timestamp.astimezone(zone), event.name, as_text(event.params) if event.params else ""]
+            [in_zone(event.timestamp, zone), event.name, as_text(event.params) if event.params else ""]
             for event in result.timeline
         ],
     )

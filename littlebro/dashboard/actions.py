@@ -8,6 +8,7 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
+from django.utils.http import urlencode
 from django.utils.safestring import mark_safe
 
 from littlebro.analysis.erasure import forget
@@ -18,7 +19,7 @@ from littlebro.dashboard.pages import PAGES, Page
 from littlebro.dashboard.plugins import added
 from littlebro.dashboard.questions import Question
 from littlebro.dashboard.shown import as_text
-from littlebro.dashboard.views import Views
+from littlebro.dashboard.views import Views, told
 from littlebro.exceptions import InvalidQuery
 
 __all__ = ["Dashboard"]
@@ -61,21 +62,31 @@ class Dashboard(Views):
         given = request.POST if request.method == "POST" else request.GET
         question = Question(request.GET)
         try:
+            if question.problems:  # an alias that is not there must not become another one
+                raise InvalidQuery(" ".join(question.problems))
             person = Person.parse(given.get("who", ""))
         except InvalidQuery as error:
             raise Http404 from error
         if request.method == "POST":
-            return self._erase(request, question.alias, person)
+            return self._erase(request, question, person)
         page = Page("person", "Erase a person?", lambda _: [])
         return self.answer(
             request, "littlebro/dashboard/erase.html", page, access, question, person=person,
             shown=as_text(person.user_id or person.anonymous_id), alias=question.alias,
         )  # fmt: skip
 
-    def _erase(self, request: HttpRequest, alias: str, person: Person) -> HttpResponse:
+    def _erase(self, request: HttpRequest, question: Question, person: Person) -> HttpResponse:
         if request.POST.get("confirmed") != "yes":
             raise PermissionDenied
-        erased = forget(alias, person.user_id, person.anonymous_id)
+        try:
+            erased = forget(question.alias, person.user_id, person.anonymous_id)
+        except Exception as error:  # noqa: BLE001 - whatever a store raises, the page says it
+            messages.error(
+                request, f"Not all is erased: {told(error, question)[0]} Erase again when it is mended."
+            )
+            return HttpResponseRedirect(
+                f"{self.url('erase')}?{urlencode({'alias': question.alias, 'who': person.key})}"
+            )
         kept = [place for place, number in erased.items() if number < 0]
         said = ", ".join(f"{place}: {number:,}" for place, number in erased.items() if number >= 0)
         messages.success(request, f"Erased. {said}.")

@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
+from msgspec.structs import replace
 
 from littlebro.dashboard.numbers import compact
 
@@ -26,6 +27,7 @@ _BOTTOM: Final = 26  # pixels below the lowest, for the labels of the time
 _LETTER: Final = 6.6  # pixels of a character in a label
 _MOST_DOTS: Final = 2_000
 _LEAST: Final = 1e-9  # between two values; below it they are one
+_FARTHEST: Final = 1e300  # from zero; what is beyond is drawn there, since a float cannot hold the way across
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -99,7 +101,7 @@ class _Frame(msgspec.Struct, frozen=True):
 def ticks(low: float, high: float, most: int = 5) -> list[float]:
     """Return round values from `low` or less to `high` or more, at most `most` + 1 of them."""
     span = high - low
-    if not math.isfinite(span) or span < _LEAST:
+    if span < _LEAST:
         return [low, low + 1]
     rough = span / most
     size = 10.0 ** math.floor(math.log10(rough))
@@ -111,6 +113,7 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
 
 def draw(chart: Chart) -> SafeString:
     """Return the chart as an SVG element of its width and height."""
+    chart = replace(chart, lines=[replace(line, values=[*map(_near, line.values)]) for line in chart.lines])
     values = _drawn(chart)
     low, high = min([0.0, *values]), max([0.0, *values])
     if high - low < _LEAST:
@@ -139,6 +142,10 @@ def draw(chart: Chart) -> SafeString:
         chart.width, chart.height, chart.name, _n(frame.left), _n(frame.right), frame.count,
         format_html_join("", "{}", ((part,) for part in parts)),
     )  # fmt: skip
+
+
+def _near(value: Value) -> Value:
+    return None if value is None else max(-_FARTHEST, min(value, _FARTHEST))
 
 
 def _drawn(chart: Chart) -> list[float]:

@@ -5,6 +5,7 @@ In: a form, by POST, of a user who may manage them. Out: rows of `SavedView` and
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Final
 
 from django import forms
@@ -33,6 +34,13 @@ class NoteForm(forms.Form):
 
     text = forms.CharField(max_length=200)
     at = forms.DateTimeField()
+
+    def clean_at(self) -> datetime:
+        """Complain about a moment that no calendar, or none of another zone, has."""
+        at: datetime = self.cleaned_data["at"]
+        if not 1 < at.year < 9999:
+            raise forms.ValidationError("This is no year that an event can be of.")
+        return at
 
 
 def save_view(request: HttpRequest, back: str) -> HttpResponse:

@@ -15,6 +15,7 @@ __all__ = ["Change", "change", "compact", "duration", "exact", "percent"]
 Number = int | float
 NOTHING: Final = "–"
 _UNITS: Final = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
+_UNNAMED: Final = 1e15  # from here on by powers of ten
 _SPANS: Final = ((86_400, "d"), (3_600, "h"), (60, "m"))
 
 
@@ -32,9 +33,11 @@ def exact(value: Number | None) -> str:
 
 
 def compact(value: Number | None) -> str:
-    """Return a figure in a few characters: 940, 1.2k, 34M."""
+    """Return a figure in a few characters: 940, 1.2k, 34M, 2e+20."""
     if value is None:
         return NOTHING
+    if abs(value) >= _UNNAMED:
+        return f"{value:.3g}"
     for size, unit in _UNITS:
         if abs(value) >= size * 0.9995:
             short = value / size

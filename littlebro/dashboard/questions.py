@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, Final
 
 from django.http import QueryDict
 from django.utils import timezone
 
-from littlebro.analysis.question import Path, Person, Step
+from littlebro.analysis.question import Path, Person, Step, at_or_now
 from littlebro.conf import aliases
 from littlebro.dashboard.accounts import Account, Accounts
 from littlebro.dashboard.fields import condition_text, conditions_of, parse_condition, parse_path
 from littlebro.dashboard.known import first_event
-from littlebro.dashboard.ranges import INTERVALS, Range, intervals_for, neighbours, range_of, suiting
+from littlebro.dashboard.ranges import INTERVALS, Range, day_of, intervals_for, neighbours, range_of, suiting
 from littlebro.events.query import Condition, EventQuery
 from littlebro.exceptions import InvalidQuery
 
@@ -55,7 +55,7 @@ class Question:
 
     def __init__(self, given: QueryDict, *, now: datetime | None = None) -> None:
         self.given = given
-        self.now = (now or timezone.now()).astimezone(UTC)
+        self.now = at_or_now(now)
         self.zone = timezone.get_current_timezone()
         self.problems: list[str] = []
         self.persons = False  # whether who asks may see single persons
@@ -107,8 +107,7 @@ class Question:
         first = first_event(self.alias, self.collections)
         if first is None:
             return self.range.end - timedelta(days=1)
-        local = first.astimezone(self.zone)
-        return min(local.replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC), first)
+        return day_of(first, self.zone)
 
     @property
     def query(self) -> EventQuery:

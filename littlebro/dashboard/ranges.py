@@ -15,7 +15,17 @@ from littlebro.analysis.calendar import compared, first_moment
 from littlebro.analysis.question import Interval, Span
 from littlebro.exceptions import InvalidQuery
 
-__all__ = ["DEFAULT", "INTERVALS", "RANGES", "Range", "intervals_for", "neighbours", "range_of", "suiting"]
+__all__ = [
+    "DEFAULT",
+    "INTERVALS",
+    "RANGES",
+    "Range",
+    "day_of",
+    "intervals_for",
+    "neighbours",
+    "range_of",
+    "suiting",
+]
 
 RANGES: Final = {
     "today": "Today",
@@ -101,12 +111,24 @@ def _custom(since: str, until: str, zone: tzinfo, now: datetime) -> Range:
 def _moment(text: str, zone: tzinfo, *, last: bool) -> datetime:
     try:
         if len(text) == 10:
-            day = date.fromisoformat(text)
-            return first_moment(datetime.combine(day + last * _DAY, time.min), zone)
-        moment = datetime.fromisoformat(text)
+            moment = datetime.combine(date.fromisoformat(text) + last * _DAY, time.min)
+        else:
+            moment = datetime.fromisoformat(text)
+        found = first_moment(moment, zone) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise InvalidQuery(f"{text[:40]!r} is no day; 2026-05-17 is one.") from error
-    return first_moment(moment, zone) if moment.tzinfo is None else moment.astimezone(UTC)
+    if not 1 < found.year < 9999:  # elsewhere it may be a day later, or earlier, than any calendar has
+        raise InvalidQuery(f"{text[:40]!r} is in no year that an event can be of.")
+    return found
+
+
+def day_of(moment: datetime, zone: tzinfo) -> datetime:
+    """Return when the day of a moment begins in a zone; the moment itself where that is before all calendars."""
+    try:
+        midnight = moment.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
+        return min(midnight.astimezone(UTC), moment)
+    except OverflowError:
+        return moment
 
 
 def _midnight_after(now: datetime, zone: tzinfo) -> datetime:
@@ -139,17 +161,26 @@ def intervals_for(start: datetime, end: datetime) -> list[str]:
     return found or ["month"]
 
 
-def neighbours(start: datetime, end: datetime, zone: tzinfo, now: datetime) -> tuple[str, str | None]:
+def neighbours(start: datetime, end: datetime, zone: tzinfo, now: datetime) -> tuple[str | None, str | None]:
     """Return the spans before and after a range of the same length, as `since/until` of a URL.
 
-    The later one is None where all of it lies in the future.
+    The earlier one is None where it begins before the year 1, the later one where all of it lies in the future.
     """
-    before = compared(Span(start, end, zone, end), "previous")
-    length = before.end - before.start
-    wall = end.astimezone(zone).replace(tzinfo=None) - start.astimezone(zone).replace(tzinfo=None)
-    after = first_moment(end.astimezone(zone).replace(tzinfo=None) + (wall or length), zone)
-    later = None if end > now else bounds_text(end, after, zone)
-    return bounds_text(before.start, before.end, zone), later
+    return _earlier(start, end, zone), None if end > now else _later(start, end, zone)
+
+
+def _earlier(start: datetime, end: datetime, zone: tzinfo) -> str | None:
+    try:
+        before = compared(Span(start, end, zone, end), "previous")
+        return bounds_text(before.start, before.end, zone)
+    except (InvalidQuery, OverflowError):
+        return None
+
+
+def _later(start: datetime, end: datetime, zone: tzinfo) -> str:
+    last = end.astimezone(zone).replace(tzinfo=None)
+    wall = last - start.astimezone(zone).replace(tzinfo=None)
+    return bounds_text(end, first_moment(last + (wall or end - start), zone), zone)
 
 
 def bounds_text(start: datetime, end: datetime, zone: tzinfo) -> str:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
+
+from littlebro.analysis.question import in_zone
 
 __all__ = ["as_moment", "as_text", "as_tree", "local", "pretty", "printable", "shorten", "summary", "visible"]
 
@@ -75,10 +77,7 @@ def _marked(text: str) -> SafeString | str:
 
 def local(moment: datetime) -> datetime:
     """Return `moment` in the current time zone, or in UTC where the calendar ends in between."""
-    try:
-        return timezone.localtime(moment)
-    except OverflowError:
-        return moment.astimezone(UTC)
+    return in_zone(moment, timezone.get_current_timezone())
 
 
 def as_moment(moment: datetime) -> SafeString:

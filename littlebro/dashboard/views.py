@@ -18,6 +18,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 
+from littlebro.analysis.question import at_or_now
 from littlebro.dashboard import known
 from littlebro.dashboard.access import EXPORT, Access, access_of, needs_persons
 from littlebro.dashboard.accounts import Accounts
@@ -27,16 +28,16 @@ from littlebro.dashboard.pages import PAGES, Page, Slot, frame
 from littlebro.dashboard.panels import PANELS, Panel
 from littlebro.dashboard.plugins import added
 from littlebro.dashboard.questions import Question, canonical
-from littlebro.dashboard.shown import as_text, visible
+from littlebro.dashboard.shown import as_text, local, visible
 from littlebro.dashboard.times import ago
-from littlebro.exceptions import AnalysisError, InvalidQuery, LittlebroError
+from littlebro.exceptions import InvalidQuery, LittlebroError
 from littlebro.models import Annotation, SavedView
 from littlebro.storage.handler import backends
 
 if TYPE_CHECKING:
     from django.contrib.admin import AdminSite
 
-__all__ = ["Views"]
+__all__ = ["Views", "told"]
 
 _log: Final = logging.getLogger("littlebro.dashboard")
 _FEW: Final = 100  # saved views in the menu
@@ -150,7 +151,7 @@ class Views:
         notes = Annotation.objects.filter(at__lt=question.range.end).order_by("-at")[:_FEW]
         return [
             {
-                "at": note.at,
+                "at": local(note.at),
                 "text": as_text(note.text),
                 "plain": visible(note.text),
                 "author": note.author,
@@ -181,7 +182,7 @@ class Views:
                 return {"obstacle": f"The backend of the alias {question.alias!r} cannot be read from."}
             return {"first": not known.has_events(question.alias)}
         except Exception as error:  # noqa: BLE001 - whatever a store raises, the page says it
-            return {"obstacle": _said(error, question)}
+            return {"obstacle": told(error, question)[0]}
 
     def _slot(self, request: HttpRequest, slot: Slot, question: Question, access: Access) -> dict[str, Any]:
         address = question.url(**slot.asks)
@@ -240,14 +241,12 @@ class Views:
             answer = panel.ask(question)
             context = {
                 **panel.show(question, answer), "access": access, "question": question,
-                "as_of": answer.as_of, "age": ago(answer.as_of, timezone.now()), "dashboard": self,
+                "as_of": answer.as_of, "age": ago(answer.as_of, at_or_now(None)), "dashboard": self,
             }  # fmt: skip
             return render_to_string(panel.template, context, request), 200
         except Exception as error:  # noqa: BLE001 - one panel that fails must not take the page along
-            status = _status(error)
-            if status == 500:
-                _log.exception("The panel %s of the dashboard failed", panel.slug)
-            context = {"message": _said(error, question), "again": status != 400}
+            said, status = told(error, question)
+            context = {"message": said, "again": status != 400}
             return render_to_string("littlebro/dashboard/panels/error.html", context, request), status
 
     # Exports and proposals
@@ -263,10 +262,9 @@ class Views:
             if question.problems:
                 raise InvalidQuery(" ".join(question.problems))
             content = form.write(panel.ask(question))
-        except (LittlebroError, ImproperlyConfigured) as error:
-            return HttpResponse(
-                _said(error, question), status=_status(error), content_type="text/plain; charset=utf-8"
-            )
+        except Exception as error:  # noqa: BLE001 - whatever a store raises, the answer says it
+            said, status = told(error, question)
+            return HttpResponse(said, status=status, content_type="text/plain; charset=utf-8")
         name = f"littlebro-{slug}-{question.now.astimezone(question.zone):%Y-%m-%d}.{kind}"
         return HttpResponse(
             content,
@@ -284,8 +282,9 @@ class Views:
                 return JsonResponse({"values": self._values(question, field)})
             names = known.names(question.alias, question.collections)
             paths = known.fields(question.alias, question.collections)
-        except (LittlebroError, ImproperlyConfigured) as error:
-            return JsonResponse({"error": _said(error, question)}, status=_status(error))
+        except Exception as error:  # noqa: BLE001 - as above
+            said, status = told(error, question)
+            return JsonResponse({"error": said}, status=status)
         plain = ["name", "collection", *(["user_id", "anonymous_id"] if access.persons else [])]
         return JsonResponse({"names": names, "fields": [*map(path_text, paths), *plain]})
 
@@ -301,14 +300,14 @@ class Views:
         ]
 
 
-def _status(error: Exception) -> int:
+def told(error: Exception, question: Question) -> tuple[str, int]:
+    """Return what is said of an error, and the answer's status; the words of a stranger's go to the log alone."""
     if isinstance(error, InvalidQuery):
-        return 400
-    return 503 if isinstance(error, AnalysisError | ImproperlyConfigured | LittlebroError) else 500
-
-
-def _said(error: Exception, question: Question) -> str:
-    """Return what a page says of an error; the words of a stranger's exception stay in the log."""
+        return str(error), 400
     if isinstance(error, LittlebroError | ImproperlyConfigured):
-        return str(error)
-    return f"The store of {question.alias!r} could not be asked ({type(error).__name__}); the log says more."
+        return str(error), 503
+    _log.error("The store of %r could not be asked", question.alias, exc_info=error)
+    return (
+        f"The store of {question.alias!r} could not be asked ({type(error).__name__}); the log says more.",
+        500,
+    )

@@ -7,14 +7,15 @@ from typing import Any
 
 from django import template
 from django.template import Context
-from django.utils import timezone
 from django.utils.dateformat import format as written
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString, mark_safe
 
+from littlebro.analysis.question import at_or_now
 from littlebro.dashboard.numbers import Change
 from littlebro.dashboard.pages import kept
+from littlebro.dashboard.shown import local
 
 register = template.Library()
 
@@ -39,8 +40,8 @@ def show_change(given: Change | None) -> SafeString:
 @register.filter
 def moment(given: datetime) -> str:
     """Return a moment of today by its time, any other by day and time."""
-    here = timezone.localtime(given)
-    today = here.date() == timezone.localtime().date()
+    here = local(given)
+    today = here.date() == local(at_or_now(None)).date()
     return f"{here:%H:%M:%S}" if today else written(here, "j M Y, H:i")
 
 

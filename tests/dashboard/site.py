@@ -1,5 +1,6 @@
 """A small shop's events and the people who look at them, for the tests of the dashboard."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -7,8 +8,10 @@ from django.contrib.auth.models import Permission, User
 from django.urls import reverse
 from django.utils import timezone
 
-from littlebro.events.event import Event, new_id
+from littlebro.events.event import Event, Position, new_id
+from littlebro.events.query import EventQuery
 from littlebro.storage.handler import backends
+from littlebro_backends.memory import Backend as MemoryBackend
 
 VIEW, PERSON, EXPORT, MANAGE, ERASE = (
     "view_dashboard",
@@ -38,6 +41,19 @@ def event(name: str, ago: timedelta | float = 0, **fields: Any) -> Event:
 def store(*events: Event, alias: str = "default") -> None:
     """Put events into the store of an alias."""
     backends[alias].save_many(list(events))
+
+
+class AwayStore(MemoryBackend):
+    """A store that cannot be reached, whose client says more than a page should."""
+
+    def scan(self, query: EventQuery, after: Position | None = None) -> Iterator[Event]:
+        raise ConnectionError("password=hunter2")
+
+    def scan_stored(self, after: str | None = None) -> Iterator[tuple[str, Event]]:
+        raise ConnectionError("password=hunter2")
+
+    def delete_many(self, query: EventQuery) -> int:
+        raise ConnectionError("password=hunter2")
 
 
 def fill() -> None:

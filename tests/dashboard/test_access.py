@@ -23,6 +23,7 @@ from tests.dashboard.site import (
     PERSON,
     STEPS,
     VIEW,
+    AwayStore,
     event,
     export,
     fill,
@@ -178,6 +179,24 @@ def test_erasing_takes_a_permission_of_its_own(client: Client) -> None:
     answer = client.post(address, {"who": "u:1", "confirmed": "yes"}, follow=True)
     assert "Erased. backend: 3" in answer.content.decode()
     assert not StoredEvent.objects.filter(user_id="1").exists()
+
+
+def test_a_person_is_erased_from_the_alias_that_was_named_or_not_at_all(admin_client: Client) -> None:
+    """An address of old days, whose alias the settings have no more, does not erase from another one."""
+    fill()
+    address = f"{BOARD}erase/?who=u:1&alias=gone"
+    assert admin_client.get(address).status_code == 404
+    assert admin_client.post(address, {"who": "u:1", "confirmed": "yes"}).status_code == 404
+    assert StoredEvent.objects.filter(user_id="1").count() == 3
+
+
+def test_a_store_that_is_away_is_said_where_one_would_erase(admin_client: Client, settings: Any) -> None:
+    settings.LITTLEBRO = {"default": {"TRACKER": "dummy", "BACKEND": f"{AwayStore.__module__}.AwayStore"}}
+    form = {"who": "u:1", "confirmed": "yes"}
+    answer = admin_client.post(f"{BOARD}erase/", form, follow=True)
+    assert answer.redirect_chain == [(f"{BOARD}erase/?alias=default&who=u%3A1", 302)]
+    assert "Not all is erased: The store of &#x27;default&#x27; could not be asked" in answer.content.decode()
+    assert "hunter2" not in answer.content.decode()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,5 +1,6 @@
 """Charts: nothing but attributes that a strict policy allows, round scales, gaps where there is no value."""
 
+import math
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -46,6 +47,18 @@ def test_whatever_is_drawn_is_inside_and_well_formed(
         for name in ("y", "cy", "y1", "y2"):
             assert -1 <= float(element.get(name, "0")) <= 281
         assert float(element.get("height", "0").rstrip("%")) >= 0
+    assert "nan" not in svg
+    assert "inf" not in svg
+
+
+@pytest.mark.parametrize("kind", ["line", "bar"])
+@pytest.mark.parametrize("ends", [(1.7e308, -1.7e308), (math.inf, -math.inf), (10**400, 1), (math.nan, 5)])
+def test_values_at_the_end_of_numbers_are_drawn(ends: tuple[float, float], kind: str) -> None:
+    """One event may hold such a number; the axis says that it is far away."""
+    svg = draw(chart(Line("a", [*ends, 1, None], "0"), Line("b", [*ends, 1, None], "1"), kind=kind))
+    for element in ElementTree.fromstring(svg).iter():
+        for name, most in (("x", 961), ("x1", 961), ("y", 281), ("cy", 281), ("y1", 281), ("height", 281)):
+            assert -1 <= float(element.get(name, "0").rstrip("%")) <= most
     assert "nan" not in svg
     assert "inf" not in svg
 

@@ -15,7 +15,7 @@ from littlebro.analysis.result import Table
 from littlebro.dashboard.export import FORMATS, unique
 from littlebro.dashboard.panels import PANELS, Answer
 from littlebro.exporting import plain_cell
-from tests.dashboard.site import STEPS, event, export, fill, noon, panel, store
+from tests.dashboard.site import BOARD, STEPS, AwayStore, event, export, fill, noon, panel, store
 
 pytestmark = pytest.mark.django_db
 
@@ -101,6 +101,18 @@ def test_what_cannot_be_answered_is_said(admin_client: Client) -> None:
         response = admin_client.get(export("chart", "csv", query))
         assert (response.status_code, said in response.content) == (400, True)
         assert response["Content-Type"] == "text/plain; charset=utf-8"
+
+
+@pytest.mark.parametrize("slug", PANELS)
+def test_a_store_that_is_away_is_said(admin_client: Client, settings: Any, slug: str) -> None:
+    """In the file's stead, and to the forms that ask for proposals; the client's own words go to the log alone."""
+    settings.LITTLEBRO = {"default": {"TRACKER": "dummy", "BACKEND": f"{AwayStore.__module__}.AwayStore"}}
+    admin_client.raise_request_exception = False
+    for address in (export(slug, "csv", ASKED[slug]), f"{BOARD}suggest/", f"{BOARD}suggest/?by=params.plan"):
+        response = admin_client.get(address)
+        assert response.status_code == 500
+        assert b"The store of 'default' could not be asked (ConnectionError)" in response.content
+        assert b"hunter2" not in response.content
 
 
 def test_no_spreadsheet_takes_a_cell_for_a_formula() -> None:

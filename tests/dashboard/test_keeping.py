@@ -74,9 +74,20 @@ def test_an_annotation_is_written_and_deleted(admin_client: Client, settings: An
         {"text": "", "at": "2026-03-01T10:00"},
         {"text": "x", "at": "never"},
         {"text": "x\0", "at": "2026-03-01"},
+        {"text": "x", "at": "0001-01-01T00:00"},
+        {"text": "x", "at": "9999-12-31T23:59"},
     ):
         assert "Nothing was saved." in post(admin_client, "annotate", **form).content.decode()
     assert not Annotation.objects.exists()
+
+
+@pytest.mark.parametrize("use_tz", [True, False])
+def test_an_annotation_is_read_as_it_was_written(admin_client: Client, settings: Any, use_tz: bool) -> None:
+    """Its time is one of the current zone in the list as well, with or without USE_TZ."""
+    fill()
+    settings.USE_TZ = use_tz
+    post(admin_client, "annotate", text="Deployed 4.2", at="2026-03-01T10:00", page="trends", query="")
+    assert "1 Mar 2026, 10:00" in admin_client.get(f"{BOARD}trends/").content.decode()
 
 
 def test_nothing_is_kept_by_looking(admin_client: Client) -> None:

@@ -2,12 +2,14 @@
 
 import json
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 
@@ -43,6 +45,36 @@ def test_a_page_is_there_before_its_panels(admin_client: Client, page: str) -> N
         assert fragment.status_code == 200, text_of(fragment)
         assert fragment["X-Littlebro"] == "panel"
         assert "<html" not in fragment.content.decode()
+
+
+@pytest.mark.parametrize("slug", PANELS)
+def test_a_panel_needs_no_aware_times_of_the_site(admin_client: Client, settings: Any, slug: str) -> None:
+    """Without USE_TZ, Django's own moments have no zone; the figures are the same."""
+    fill()
+    address = panel(slug, f"{STEPS}&who=u:1&people=1&range=all")
+    aware = text_of(admin_client.get(address))
+    settings.USE_TZ = False
+    response = admin_client.get(address)
+    assert response.status_code == 200, text_of(response)
+    clock = re.compile(r"as of [0-9:]+|\d+ (s|min|h|d) ago")
+    assert clock.sub("", text_of(response)) == clock.sub("", aware)
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kathmandu"])
+def test_the_ends_of_the_calendar_take_no_page_along(admin_client: Client, settings: Any, zone: str) -> None:
+    """Where no clock can show a moment or a range, its event is there all the same, or a sentence says why not."""
+    settings.TIME_ZONE = zone
+    for edge in (datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 20, tzinfo=UTC)):
+        store(event("edge", timestamp=edge, user_id="1"))
+    for slug, query in (("live", ""), ("person", "who=u:1"), ("people", "range=all"), ("list", "range=all")):
+        response = admin_client.get(panel(slug, query))
+        assert (response.status_code, "edge" in text_of(response) or slug == "people") == (200, True)
+    for query in ("range=all&compare=previous", "range=all", "since=0002-01-02&until=2026-01-01"):
+        assert admin_client.get(panel("chart", query)).status_code == 400
+        assert admin_client.get(f"{BOARD}?{query}").status_code == 200
+    for query in ("since=0001-01-01T00:00:00%2B14:00", "since=9999-12-30T00:00Z&until=9999-12-31T23:59:59Z"):
+        page = admin_client.get(f"{BOARD}trends/?{query}")
+        assert (page.status_code, b"lb-problem" in page.content) == (200, True)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -127,6 +159,13 @@ def test_a_series_is_hidden_by_the_address(admin_client: Client) -> None:
     assert "50</text>" not in one
 
 
+def test_series_are_hidden_by_decimal_numbers_alone(admin_client: Client) -> None:
+    """A superscript two is a digit, and no number."""
+    fill()
+    for text in ("\u00b2", "0.\u00b2", "-1", "99999", "."):
+        assert admin_client.get(panel("chart", f"by=name&hide={text}")).status_code == 200
+
+
 def test_annotations_stand_in_the_chart(admin_client: Client) -> None:
     Annotation.objects.create(at=timezone.now() - timedelta(days=3), text="Deployed <4.2>")
     Annotation.objects.create(at=timezone.now() - timedelta(days=300), text="long ago")
@@ -183,11 +222,16 @@ def _with(found: Any, ask: Any) -> Any:
     return msgspec.structs.replace(found, ask=ask)
 
 
-def test_an_empty_installation_shows_how_to_begin(admin_client: Client) -> None:
+def test_an_empty_installation_shows_how_to_begin(admin_client: Client, tmp_path: Path) -> None:
+    """The command that it proposes is one that works."""
     page = text_of(admin_client.get(BOARD))
     assert "No event yet" in page
     assert 'tracker.track_event("order-paid"' in page
-    store(event("first"))
+    log = tmp_path / "access.log"
+    log.write_text('192.0.2.1 - - [01/Mar/2026:10:00:00 +0000] "GET / HTTP/1.1" 200 1 "-" "x"\n')
+    command = re.search(r"python manage.py (littlebro import .*? access\.log)", page)
+    assert command
+    call_command(*command[1].replace("access.log", str(log)).split())
     assert "No event yet" not in text_of(admin_client.get(BOARD))
 
 
@@ -274,6 +318,8 @@ def test_retention_marks_what_still_runs(admin_client: Client) -> None:
     content = admin_client.get(panel("retention", "start=signed-up&period=day&range=7d"))
     assert "lb-running" in content.content.decode()
     assert "100%" in text_of(content)
+    assert b"None%" not in content.content
+    assert b"<title>day 13: not over yet</title>" in content.content
     assert "selected" in admin_client.get(f"{BOARD}retention/?period=day").content.decode()
 
 

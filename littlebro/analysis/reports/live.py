@@ -15,7 +15,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Literal
 
 from littlebro.analysis import filters
-from littlebro.analysis.question import Person, at_or_now, check_limit, microseconds, zone_of
+from littlebro.analysis.question import Person, at_or_now, check_limit, in_zone, microseconds, zone_of
 from littlebro.analysis.reader import open_reader
 from littlebro.analysis.reports.stored import newest, page_range
 from littlebro.analysis.reports.twins import twin
@@ -52,8 +52,8 @@ class Live(Result, frozen=True, kw_only=True):
             ],
             [
                 [
-                    event.received_at.astimezone(zone),
-                    event.timestamp.astimezone(zone),
+                    in_zone(event.received_at, zone),
+                    in_zone(event.timestamp, zone),
                     event.name,
                     event.user_id,
                     event.anonymous_id,

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from littlebro.analysis import filters
-from littlebro.analysis.question import Person, check_limit, moment_of, zone_of
+from littlebro.analysis.question import Person, check_limit, in_zone, moment_of, zone_of
 from littlebro.analysis.reader import open_reader
 from littlebro.analysis.reports.identity import people_of
 from littlebro.analysis.reports.stored import pack, unpack
@@ -64,8 +64,8 @@ class People(Result, frozen=True, kw_only=True):
                     row.person.user_id,
                     row.person.anonymous_id,
                     row.events,
-                    row.first_seen.astimezone(zone),
-                    row.last_seen.astimezone(zone),
+                    in_zone(row.first_seen, zone),
+                    in_zone(row.last_seen, zone),
                 ]
                 for row in self.rows
             ],

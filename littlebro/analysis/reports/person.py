@@ -27,7 +27,7 @@ from typing import Any, Final
 import msgspec
 
 from littlebro.analysis import filters
-from littlebro.analysis.question import Person, check_limit, microseconds, moment_of, zone_of
+from littlebro.analysis.question import Person, check_limit, in_zone, microseconds, moment_of, zone_of
 from littlebro.analysis.reader import Reader, open_reader
 from littlebro.analysis.reports.stored import Before, newest, pack, page_range, unpack
 from littlebro.analysis.reports.twins import twin
@@ -77,7 +77,7 @@ class PersonReport(Result, frozen=True, kw_only=True):
             ["timestamp", "name", "params", "context", "user_id", "anonymous_id", "collection", "id"],
             [
                 [
-                    event.timestamp.astimezone(zone),
+                    in_zone(event.timestamp, zone),
                     event.name,
                     event.params,
                     event.context,

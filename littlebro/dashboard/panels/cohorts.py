@@ -91,7 +91,10 @@ def _mean(cohorts: Sequence[Cohort], place: int) -> float | None:
 def _curve(question: Question, result: Retention, means: Sequence[float | None]) -> Any:
     labels = [f"{result.period} {place}" for place in range(len(means))]
     values = [None if mean is None else round(100 * mean, 1) for mean in means]
-    titles = [f"{label}: {value}%" for label, value in zip(labels, values, strict=True)]
+    titles = [
+        f"{label}: {percent(mean, 1)}" if mean is not None else f"{label}: not over yet"
+        for label, mean in zip(labels, means, strict=True)
+    ]
     return draw(
         Chart(
             name=f"Per cent of people who come back, by {result.period}", lines=[Line("mean", values, "0")],

@@ -165,7 +165,7 @@ def _full(titles: list[str], result: Trend) -> list[str]:
 
 
 def _hidden(question: Question) -> set[int]:
-    return {int(text) for text in question.text("hide").split(".") if text.isdigit() and len(text) < 4}
+    return {int(text) for text in question.text("hide").split(".") if text.isdecimal() and len(text) < 4}
 
 
 def _toggled(hidden: set[int], place: int) -> str:
