@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection, connections, transaction
 
 from littlebro import tracker
-from littlebro.delivery import JournalTracker, locks
+from littlebro.delivery import JournalTracker, locks, losses
 from littlebro.delivery.segment import SEALED, claim, write_whole
 from littlebro.delivery.spool import Claim
+from littlebro.models import LossCount
 from tests.faults.harness import wait_until
 from tests.test_journal import event_line, stored, use
 
@@ -144,3 +146,32 @@ def test_upkeep_tells_of_what_others_hold(settings: Any, journal: Path) -> None:
         assert file is not None
         locks.release(file)
     assert made.upkeep() == {"adopted": 0, "delivered": 2, "left": 0, "held": 0, "reason": ""}
+
+
+def test_what_a_database_without_autocommit_takes_is_committed(
+    settings: Any, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else would do it in the thread that delivers, nor after an upkeep; the segment is gone by then."""
+    monkeypatch.setitem(connections.settings["default"], "AUTOCOMMIT", False)
+    made = use(settings, journal)
+    losses.drain("default")
+    assert tracker.track_event("\0") is None
+    assert made.flush(5)
+    assert list(LossCount.objects.values_list("reason", "n")) == [("invalid", 1)]
+    connection.close()
+    made.close()
+    losses.count("default", "other", 2)
+    assert made.upkeep()["delivered"] == 1
+    assert connection.connection is None
+    assert sorted(LossCount.objects.values_list("reason", "n")) == [("invalid", 1), ("other", 2)]
+    connection.rollback()
+
+
+def test_upkeep_is_not_done_where_the_caller_commits_by_himself(settings: Any, journal: Path) -> None:
+    """With autocommit off a rollback may come that takes back what was stored."""
+    made = use(settings, journal)
+    transaction.set_autocommit(False)
+    try:
+        assert "transaction is open" in made.upkeep()["reason"]
+    finally:
+        transaction.set_autocommit(True)

@@ -37,6 +37,14 @@ def close_connections() -> None:
             connection.close()
 
 
+def commit_connections() -> None:
+    """Commit and close this thread's connections that commit nothing by themselves (AUTOCOMMIT of DATABASES is off)."""
+    for connection in connections.all(initialized_only=True):
+        if connection.connection is not None and not (connection.autocommit or connection.in_atomic_block):
+            connection.commit()
+            connection.close()
+
+
 class Round(msgspec.Struct):
     """What one walk over a spool did: segments delivered, segments that failed, the last reason."""
 
@@ -205,6 +213,7 @@ class Courier:
         try:
             if held.name not in self._delivered:
                 self._deliver(held, held.content())
+                commit_connections()
                 self._delivered.add(held.name)
             self._spool.discard(held)
         except Exception as error:  # noqa: BLE001 - whatever it is, the segment waits and is tried again

@@ -23,7 +23,7 @@ from littlebro.conf.defaults import JOURNAL_OPTIONS
 from littlebro.delivery import deadletters, losses, transactions
 from littlebro.delivery.base import BaseTracker
 from littlebro.delivery.batch import Batch, parse
-from littlebro.delivery.courier import Courier
+from littlebro.delivery.courier import Courier, commit_connections
 from littlebro.delivery.journal import Journal, JournalRefused
 from littlebro.delivery.options import check_journal_options
 from littlebro.delivery.pipeline import Built
@@ -316,6 +316,7 @@ class JournalTracker(BaseTracker):
                 self.couriers[0].walk()
         if not failed:
             losses.compact()
+            commit_connections()
         return {
             "adopted": adopted,
             "delivered": sum(walk.delivered for walk in walks),
