@@ -159,10 +159,10 @@ def test_what_a_database_without_autocommit_takes_is_committed(
     assert made.flush(5)
     assert list(LossCount.objects.values_list("reason", "n")) == [("invalid", 1)]
     connection.close()
-    made.close()
     losses.count("default", "other", 2)
-    assert made.upkeep()["delivered"] == 1
+    assert made.upkeep()["reason"] == ""
     assert connection.connection is None
+    assert made.flush(5)  # where the thread was quicker
     assert sorted(LossCount.objects.values_list("reason", "n")) == [("invalid", 1), ("other", 2)]
     connection.rollback()
 
