@@ -1,5 +1,6 @@
 """Segments that cannot be delivered keep no others from their destination, in any process."""
 
+import fcntl
 import shutil
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ from django.db import connection, connections, transaction
 from littlebro import tracker
 from littlebro.delivery import JournalTracker, locks, losses
 from littlebro.delivery.segment import SEALED, claim, write_whole
-from littlebro.delivery.spool import Claim
+from littlebro.delivery.spool import Claim, Spool
 from littlebro.models import LossCount
 from tests.faults.harness import wait_until
 from tests.test_journal import event_line, stored, use
@@ -175,3 +176,25 @@ def test_upkeep_is_not_done_where_the_caller_commits_by_himself(settings: Any, j
         assert "transaction is open" in made.upkeep()["reason"]
     finally:
         transaction.set_autocommit(True)
+
+
+def test_who_comes_too_late_for_a_lock_leaves_the_next_one_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """He opened the lock file that was let go of before he locked it; by then somebody else made another."""
+    path = write_whole(tmp_path, b"line\n", sync=False)
+    first, late, second, third = (Spool(tmp_path, linked=True) for _ in range(4))
+    held = first.take(path)
+    assert held is not None
+    flock, taken = fcntl.flock, []
+
+    def lock_late(file: Any, operation: int) -> None:
+        monkeypatch.undo()
+        first.give_back(held)
+        taken.append(second.take(path))
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", lock_late)
+    assert late.take(path) is None
+    assert taken != [None]
+    assert third.take(path) is None
