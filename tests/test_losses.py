@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from littlebro import Event, tracker, trackers
-from littlebro.delivery import JournalTracker, losses
-from littlebro.models import LossCount
+from littlebro.delivery import JournalTracker, deadletters, losses, tombstones
+from littlebro.models import DeadLetter, LossCount
 from littlebro.storage import SaveResult
 from littlebro_backends.memory import Backend
 from tests.faults.harness import wait_until
@@ -128,3 +128,42 @@ def test_who_tracks_while_the_tracker_closes_is_delivered(
     kept.close()
     wait_until(lambda: len(tracker.events().events) == 2, what="the second event")
     monkeypatch.undo()
+
+
+class _Refusing(Backend):
+    """It takes nothing."""
+
+    def save_many(self, events: Sequence[Event]) -> SaveResult:
+        return SaveResult(0, 0, {(event.collection, event.id): "never" for event in events})
+
+
+class _Forgetting(Backend):
+    """A person is forgotten while it writes."""
+
+    def save_many(self, events: Sequence[Event]) -> SaveResult:
+        tombstones.put("7", None)
+        return super().save_many(events)
+
+
+def test_a_replay_does_not_count_once_more(settings: Settings) -> None:
+    """What is refused again was lost already."""
+    losses.drain("default")
+    settings.LITTLEBRO = {"default": {"BACKEND": f"{__name__}._Refusing"}}
+    tracker.track_event("poison")
+    assert deadletters.replay(DeadLetter.objects.all()) == (0, 1)
+    assert DeadLetter.objects.get().attempts == 2
+    assert losses.drain("default") == {"dead-letter": 1}
+
+
+def test_an_event_that_a_sink_takes_back_is_lost_once(settings: Settings) -> None:
+    """It is the backend that tells whether the event of somebody forgotten is lost."""
+    losses.drain("default")
+    settings.LITTLEBRO = {
+        "default": {"BACKEND": "memory", "SINKS": ["sink"]},
+        "sink": {"BACKEND": f"{__name__}._Forgetting"},
+    }
+    built = trackers["default"].build("seen", user="7")
+    assert built is not None
+    for destination in ("sink", ""):
+        trackers["default"].delivery_to(destination).save([built])
+    assert losses.drain("default") == {"forgotten": 1}

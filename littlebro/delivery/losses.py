@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from littlebro.delivery.batch import shown
 
-__all__ = ["REASONS", "compact", "count", "drain", "held_back", "pending", "restore", "store"]
+__all__ = ["REASONS", "compact", "count", "count_held", "drain", "held_back", "pending", "restore", "store"]
 
 REASONS: Final[Mapping[str, str]] = {
     "invalid": "The caller's input was refused; strict mode would have raised.",
@@ -72,7 +72,7 @@ def count(alias: str, reason: str, n: int = 1) -> None:
 def held_back() -> Iterator[Counter[tuple[str, str]]]:
     """Hold back what this thread counts in the block, and give it: (alias, reason) to number.
 
-    For what is tried again and again: whoever asked counts it once, when it is done.
+    For what is tried again and again: whoever asked counts it once (`count_held`), when it is done.
     """
     outer = getattr(_holding, "counts", None)
     counts: Counter[tuple[str, str]] = Counter()
@@ -81,6 +81,12 @@ def held_back() -> Iterator[Counter[tuple[str, str]]]:
         yield counts
     finally:
         _holding.counts = outer
+
+
+def count_held(counts: Mapping[tuple[str, str], int]) -> None:
+    """Count what was held back."""
+    for (alias, reason), n in counts.items():
+        count(alias, reason, n)
 
 
 def pending(alias: str) -> dict[str, int]:
