@@ -49,7 +49,7 @@ class Journal:
     `options` are those of `littlebro.conf.defaults.JOURNAL_OPTIONS`. `on_work` is called, at the pen, whenever
     a segment was opened or sealed, and now and then while the journal is full, so that a courier can start or
     wake up. `on_lost(reason, n)` is told of accepted events that cannot be kept after all (a deleted folder
-    that cannot be made again).
+    that cannot be made again); never at the pen, since it logs, and a handler of logs may track.
     """
 
     def __init__(
@@ -87,6 +87,7 @@ class Journal:
         self._writing = False
         self._segment: Segment | None = None
         self._deleted: list[Segment] = []
+        self._gone: list[tuple[str, int]] = []  # lost, and not told yet: why, and how many events
 
     def after_fork(self) -> None:
         """Let go of what was inherited: descriptors carry the parent's locks, and its lines are its own."""
@@ -142,17 +143,17 @@ class Journal:
 
     def _append_batch(self, batch: list[bytes]) -> None:
         """Append a batch in one write, all of it or nothing."""
-        with self._lock:  # held until they are counted, so that it is their segment that counts them
-            if self._writing:  # interrupted at the pen, this thread may write no more than a segment aside
-                self._write_batch(batch)
-                return
-            try:
-                self.append(b"\n".join(batch))
-            except JournalRefused as refusal:
-                self._on_lost(refusal.reason, len(batch))
-                return
-            if self._segment is not None:
-                self._segment.events += len(batch) - 1
+        try:
+            with self._lock:  # held until they are counted, so that it is their segment that counts them
+                if not self._writing:
+                    self.append(b"\n".join(batch))
+                    if self._segment is not None:
+                        self._segment.events += len(batch) - 1
+                    return
+        except JournalRefused as refusal:
+            self._on_lost(refusal.reason, len(batch))
+            return
+        self._write_batch(batch)  # interrupted at the pen, this thread may write no more than a segment aside
 
     def _write_batch(self, batch: list[bytes]) -> None:
         content = b"\n".join(batch) + b"\n"
@@ -257,7 +258,7 @@ class Journal:
                 return
             write_whole(self.folder, segment.content(), sync=self._sync_sealed)
         except OSError as error:
-            self._on_lost(_refusal(error).reason, segment.events)
+            self._gone.append((_refusal(error).reason, segment.events))
         # To close the last descriptor of a deleted file is to delete it: milliseconds, not for the caller.
         self._deleted.append(segment)
 
@@ -313,6 +314,9 @@ class Journal:
         while self._deleted:
             with contextlib.suppress(IndexError):  # another thread was quicker
                 self._deleted.pop().abandon()
+        while self._gone:
+            with contextlib.suppress(IndexError):
+                self._on_lost(*self._gone.pop())
 
 
 def _refusal(error: OSError) -> JournalRefused:
