@@ -199,3 +199,17 @@ def test_who_comes_too_late_for_a_lock_leaves_the_next_one_alone(
     assert third.take(path) is None
     assert taken[0] is not None
     second.discard(taken[0])
+
+
+def test_a_reason_that_nobody_could_write_down(settings: Any, journal: Path) -> None:
+    """Upkeep and status tell it all the same, escaped."""
+    made = use(settings, journal)
+    lay(journal, 1)
+
+    def refuse(held: Claim, content: bytes) -> None:
+        raise ConnectionError("half a \ud800")
+
+    made.couriers[0]._deliver = refuse
+    reason = "ConnectionError: half a \\ud800"
+    assert made.upkeep()["reason"] == reason
+    assert made.status()["journal"]["destinations"][""]["trouble"] == reason

@@ -131,10 +131,10 @@ def test_who_tracks_while_the_tracker_closes_is_delivered(
 
 
 class _Refusing(Backend):
-    """It takes nothing."""
+    """It takes nothing, and says so in words that no database takes."""
 
     def save_many(self, events: Sequence[Event]) -> SaveResult:
-        return SaveResult(0, 0, {(event.collection, event.id): "never" for event in events})
+        return SaveResult(0, 0, {(event.collection, event.id): "half \ud800 and\0" for event in events})
 
 
 class _Forgetting(Backend):
@@ -151,7 +151,8 @@ def test_a_replay_does_not_count_once_more(settings: Settings) -> None:
     settings.LITTLEBRO = {"default": {"BACKEND": f"{__name__}._Refusing"}}
     tracker.track_event("poison")
     assert deadletters.replay(DeadLetter.objects.all()) == (0, 1)
-    assert DeadLetter.objects.get().attempts == 2
+    letter = DeadLetter.objects.get()
+    assert (letter.attempts, letter.reason) == (2, r"half \ud800 and\x00")
     assert losses.drain("default") == {"dead-letter": 1}
 
 

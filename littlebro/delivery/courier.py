@@ -218,7 +218,7 @@ class Courier:
             self._spool.discard(held)
         except Exception as error:  # noqa: BLE001 - whatever it is, the segment waits and is tried again
             done.failed += 1
-            done.reason = f"{type(error).__name__}: {error}"
+            done.reason = f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()
             now = time.monotonic()
             if held.path.name not in self._waits:
                 self._probed = now

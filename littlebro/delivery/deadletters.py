@@ -13,6 +13,7 @@ import msgspec
 
 from littlebro.conf import aliases
 from littlebro.delivery import losses
+from littlebro.delivery.batch import shown
 from littlebro.events.event import Event, decode, encode
 from littlebro.exceptions import InvalidEvent, LittlebroError
 
@@ -61,7 +62,7 @@ def add(alias: str, sink: str, events: Sequence[Event], reasons: Mapping[tuple[s
             DeadLetter(
                 alias=alias, sink=sink, collection=event.collection, event_id=event.id, name=event.name,
                 user_id=event.user_id, anonymous_id=event.anonymous_id, body=encode(event),
-                reason=reasons[event.collection, event.id],
+                reason=shown(str(reasons[event.collection, event.id])),
             )
             for event in events
         ]
@@ -152,7 +153,7 @@ def _replay_one(letter: "DeadLetter") -> _Became:
             refused = trackers[letter.alias].delivery_to(letter.sink).save([event]).refused
     except Exception as error:  # noqa: BLE001 - the letter stays, with the reason
         reason = str(error) if isinstance(error, LittlebroError) else f"{type(error).__name__}: {error}"
-        type(letter).objects.filter(pk=letter.pk).update(reason=reason)
+        type(letter).objects.filter(pk=letter.pk).update(reason=shown(reason))
         return "refused"
     if refused:  # it was counted when it became a letter
         return "refused"
