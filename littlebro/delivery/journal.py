@@ -18,7 +18,7 @@ from typing import Any, Final
 from django.core.exceptions import ImproperlyConfigured
 
 from littlebro.delivery import filesystem, locks
-from littlebro.delivery.segment import Segment, write_whole
+from littlebro.delivery.segment import Segment, sync_folder, write_whole
 from littlebro.delivery.spool import Spool
 from littlebro.exceptions import LittlebroError
 
@@ -208,7 +208,7 @@ class Journal:
         capacity = max(self._room if self._mapped else self._seal_bytes, size)
         self._segment = segment = Segment(self.folder, capacity, mapped=self._mapped)
         if self._sync_each:
-            self._sync_folder()
+            sync_folder(self.folder)
         self._on_work()
         return segment
 
@@ -218,14 +218,6 @@ class Journal:
         if full.events < self._seal_events:
             self._room = min(2 * full.size, self._seal_bytes)
         return self._open(size)
-
-    def _sync_folder(self) -> None:
-        """Force the names of the segments to the disk as well: without its name a file is lost with its bytes."""
-        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
     def _seal(self) -> None:
         """Turn the active segment into a sealed one; with its folder deleted or moved, write it anew."""
@@ -244,7 +236,7 @@ class Journal:
             self._set_aside(segment)
         if self._sync_sealed:
             with contextlib.suppress(OSError):
-                self._sync_folder()
+                sync_folder(self.folder)
         # A quarter more than was used, in whole steps.
         self._room = min((segment.used * 5 // 4 // _ROOM + 1) * _ROOM, self._seal_bytes)
         self._count_waiting(segment.size)
