@@ -168,3 +168,23 @@ def test_an_event_that_a_sink_takes_back_is_lost_once(settings: Settings) -> Non
     for destination in ("sink", ""):
         trackers["default"].delivery_to(destination).save([built])
     assert losses.drain("default") == {"forgotten": 1}
+
+
+class _Interrupted(int):
+    """A number at which, when it is looked at, a signal handler counts: what is there already, and something new."""
+
+    def __bool__(self) -> bool:
+        losses.count("default", "first", 10)
+        losses.count("default", f"new-{len(losses._counts)}")
+        return True
+
+
+def test_a_signal_handler_may_count_while_counts_are_taken() -> None:
+    """Neither fails, and nothing that is counted in between is lost."""
+    losses.drain("default")
+    losses._counts["default", "first"] = _Interrupted(1)
+    assert losses.pending("default")["first"] == 1
+    assert losses.drain("default")["first"] == 11
+    losses._counts["default", "first"] = _Interrupted(1)
+    taken = losses.drain("default")["first"]
+    assert taken + losses.drain("default")["first"] == 11

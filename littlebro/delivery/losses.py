@@ -91,17 +91,15 @@ def count_held(counts: Mapping[tuple[str, str], int]) -> None:
 
 def pending(alias: str) -> dict[str, int]:
     """Return this process's counts of `alias` that no journal has taken yet."""
-    with _lock:
-        return {reason: n for (owner, reason), n in _counts.items() if owner == alias and n}
+    with _lock:  # copied first: a signal handler may count in the middle of the walk
+        return {reason: n for (owner, reason), n in list(_counts.items()) if owner == alias and n}
 
 
 def drain(alias: str) -> dict[str, int]:
     """Take the counts of `alias` out, to be written; `restore` puts them back where that fails."""
-    with _lock:
-        taken = pending(alias)
-        for reason in taken:
-            del _counts[alias, reason]
-        return taken
+    with _lock:  # one by one, since what a signal handler counts meanwhile must not go with what is taken
+        keys = [key for key in list(_counts) if key[0] == alias]
+        return {key[1]: n for key in keys if (n := _counts.pop(key, 0))}
 
 
 def restore(alias: str, taken: Mapping[str, int]) -> None:
