@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import InterfaceError, connection, connections, transaction
 
 from littlebro import tracker
 from littlebro.delivery import JournalTracker, locks, losses
@@ -226,3 +226,29 @@ def test_upkeep_needs_no_table_of_losses(settings: Any, journal: Path) -> None:
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE littlebro_hidden RENAME TO littlebro_losscount")
     assert (done["delivered"], done["reason"]) == (2, "")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_connection_that_cannot_be_closed_does_not_end_the_thread(
+    settings: Any, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A driver may raise where the server is gone; nobody might start another thread for a long time."""
+    made = use(settings, journal, POLL_SECONDS=0.1)
+    closed: list[bool] = []
+
+    def deliver(held: Claim, content: bytes) -> None:
+        connection.ensure_connection()
+        close = connection.close
+
+        def fail() -> None:
+            closed.append(True)
+            close()
+            raise InterfaceError("gone")
+
+        monkeypatch.setattr(connections["default"], "close", fail)
+
+    made.couriers[0]._deliver = deliver
+    lay(journal, 1)
+    made.couriers[0].start()
+    wait_until(lambda: len(closed) > 2, what="an idle thread")
+    assert made.couriers[0].is_running()

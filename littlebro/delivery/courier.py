@@ -11,6 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -34,7 +35,8 @@ def close_connections() -> None:
     """Close this thread's database connections, but for those in the middle of a transaction."""
     for connection in connections.all(initialized_only=True):
         if not connection.in_atomic_block:
-            connection.close()
+            with suppress(Exception):  # one whose driver fails at it is let go of by Django all the same
+                connection.close()
 
 
 def commit_connections() -> None:
