@@ -34,7 +34,7 @@ from littlebro.analysis.lake import Busy, lake_of
 from littlebro.analysis.lake import sync as sync_lake
 from littlebro.delivery import JournalTracker, losses
 from littlebro.delivery.batch import parse_message
-from littlebro.delivery.courier import close_connections
+from littlebro.delivery.courier import close_connections, commit_connections
 from littlebro.delivery.handler import trackers
 from littlebro.delivery.journaled import close_all, keep_notes
 from littlebro.events.context import inside_delivery
@@ -98,6 +98,7 @@ def _store_patiently(alias: str, batch: str) -> str | None:
         try:
             with _own_connections():
                 _store(alias, batch)
+                commit_connections()
         except (ImproperlyConfigured, NewerFormat) as error:
             # A newer site sent it, or an older one: there may be a worker that knows better.
             time.sleep(_SHORT_PAUSE)
@@ -127,6 +128,7 @@ def _store_in_sink(alias: str, batch: str) -> str | None:
     try:
         with _own_connections():
             _store(alias, batch)
+            commit_connections()
     except NewerFormat as error:  # of this batch alone
         time.sleep(_TURN)
         return str(error)

@@ -42,8 +42,8 @@ def rows_as_stored(open_cursor: OpenCursor, table: Table, after: int, in_transac
     while True:
         with open_cursor() as cursor:
             keys = _all_keys(cursor, table, after, last) if look_for_gaps else None
-            rows = table.stored(cursor, after, keys[-1] if keys else last, _CHUNK)
-        whole = rows if keys is None else list(_before_gap(rows, keys))
+            rows = table.stored(cursor, after, last if keys is None else (keys or [after])[-1], _CHUNK)
+        whole = rows if keys is None else _before_gap(rows, keys)
         yield from whole
         if not whole or len(whole) < len(rows if keys is None else keys) or whole[-1][0] >= last:
             return
@@ -87,10 +87,11 @@ def _all_keys(cursor: CursorWrapper, table: Table, after: int, last: int) -> lis
     return [row[0] for row in cursor.fetchall()]
 
 
-def _before_gap(rows: list[Any], keys: list[int]) -> Iterator[Any]:
-    """Yield the rows that come before the first of `keys` for which there is no row."""
-    by_key = {row[0]: row for row in rows}
-    for key in keys:
-        if key not in by_key:
-            return
-        yield by_key[key]
+def _before_gap(rows: list[Any], keys: list[int]) -> list[Any]:
+    """Return the rows that come before the first of `keys` for which there is no row.
+
+    Among them those that came in between the look at the keys and the look at the rows: nobody reads them later.
+    """
+    there = {row[0] for row in rows}
+    gap = next((key for key in keys if key not in there), None)
+    return [row for row in rows if gap is None or row[0] < gap]

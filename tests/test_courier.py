@@ -1,16 +1,19 @@
 """Segments that cannot be delivered keep no others from their destination, in any process."""
 
+import fcntl
 import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import InterfaceError, connection, connections, transaction
 
 from littlebro import tracker
-from littlebro.delivery import JournalTracker, locks
+from littlebro.delivery import JournalTracker, locks, losses
 from littlebro.delivery.segment import SEALED, claim, write_whole
-from littlebro.delivery.spool import Claim
+from littlebro.delivery.spool import Claim, Spool
+from littlebro.models import LossCount
 from tests.faults.harness import wait_until
 from tests.test_journal import event_line, stored, use
 
@@ -144,3 +147,108 @@ def test_upkeep_tells_of_what_others_hold(settings: Any, journal: Path) -> None:
         assert file is not None
         locks.release(file)
     assert made.upkeep() == {"adopted": 0, "delivered": 2, "left": 0, "held": 0, "reason": ""}
+
+
+def test_what_a_database_without_autocommit_takes_is_committed(
+    settings: Any, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else would do it in the thread that delivers, nor after an upkeep; the segment is gone by then."""
+    monkeypatch.setitem(connections.settings["default"], "AUTOCOMMIT", False)
+    made = use(settings, journal)
+    losses.drain("default")
+    assert tracker.track_event("\0") is None
+    wait_until(lambda: made.flush(5) and LossCount.objects.exists(), what="the counts, written by the thread")
+    connection.close()
+    losses.count("default", "other", 2)
+    assert made.upkeep()["reason"] == ""
+    assert connection.connection is None
+    wait_until(lambda: made.flush(5) and LossCount.objects.count() == 2, what="those that came later")
+    assert sorted(LossCount.objects.values_list("reason", "n")) == [("invalid", 1), ("other", 2)]
+    connection.rollback()
+
+
+def test_upkeep_is_not_done_where_the_caller_commits_by_himself(settings: Any, journal: Path) -> None:
+    """With autocommit off a rollback may come that takes back what was stored."""
+    made = use(settings, journal)
+    transaction.set_autocommit(False)
+    try:
+        assert "transaction is open" in made.upkeep()["reason"]
+    finally:
+        transaction.set_autocommit(True)
+
+
+def test_who_comes_too_late_for_a_lock_leaves_the_next_one_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """He opened the lock file that was let go of before he locked it; by then somebody else made another."""
+    path = write_whole(tmp_path, b"line\n", sync=False)
+    first, late, second, third = (Spool(tmp_path, linked=True) for _ in range(4))
+    held = first.take(path)
+    assert held is not None
+    flock, taken = fcntl.flock, []
+
+    def lock_late(file: Any, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", flock)
+        first.give_back(held)
+        taken.append(second.take(path))
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", lock_late)
+    assert late.take(path) is None
+    assert third.take(path) is None
+    assert taken[0] is not None
+    second.discard(taken[0])
+
+
+def test_a_reason_that_nobody_could_write_down(settings: Any, journal: Path) -> None:
+    """Upkeep and status tell it all the same, escaped."""
+    made = use(settings, journal)
+    lay(journal, 1)
+
+    def refuse(held: Claim, content: bytes) -> None:
+        raise ConnectionError("half a \ud800")
+
+    made.couriers[0]._deliver = refuse
+    reason = "ConnectionError: half a \\ud800"
+    assert made.upkeep()["reason"] == reason
+    assert made.status()["journal"]["destinations"][""]["trouble"] == reason
+
+
+def test_upkeep_needs_no_table_of_losses(settings: Any, journal: Path) -> None:
+    """A machine that is not allowed to reach the database delivers all the same, and fails at nothing."""
+    made = use(settings, journal)
+    lay(journal, 2)
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE littlebro_losscount RENAME TO littlebro_hidden")
+    try:
+        done = made.upkeep()
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE littlebro_hidden RENAME TO littlebro_losscount")
+    assert (done["delivered"], done["reason"]) == (2, "")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_connection_that_cannot_be_closed_does_not_end_the_thread(
+    settings: Any, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A driver may raise where the server is gone; nobody might start another thread for a long time."""
+    made = use(settings, journal, POLL_SECONDS=0.1)
+    closed: list[bool] = []
+
+    def deliver(held: Claim, content: bytes) -> None:
+        connection.ensure_connection()
+        close = connection.close
+
+        def fail() -> None:
+            closed.append(True)
+            close()
+            raise InterfaceError("gone")
+
+        monkeypatch.setattr(connections["default"], "close", fail)
+
+    made.couriers[0]._deliver = deliver
+    lay(journal, 1)
+    made.couriers[0].start()
+    wait_until(lambda: len(closed) > 2, what="an idle thread")
+    assert made.couriers[0].is_running()

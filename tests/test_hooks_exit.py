@@ -10,6 +10,7 @@ import pytest
 
 from littlebro import Event, tracker
 from littlebro.delivery import losses
+from littlebro.delivery.forget import forget
 from littlebro.models import LossCount
 
 HOOKS = ["drop_event", "enrich_event", "redact_event", "enrich_stored", "events_stored"]
@@ -90,3 +91,21 @@ def test_a_reason_that_nobody_could_store(plug: Any, settings: Any, journal: Pat
     assert tracker.track_event("seen") is None
     assert tracker.flush(10)
     assert [(row.reason, row.n) for row in LossCount.objects.all()] == [(r"dropped:half a \ud800 and\x00", 1)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_hook_that_forgets_a_person_does_not_stop_delivery(plug: Any, settings: Any, journal: Path) -> None:
+    """Erasure delivers first what waits; inside a delivery it would wait for itself, and nothing arrive any more."""
+    options = {"TRACKER": "thread", "BACKEND": "memory", "LOCATION": str(journal)}
+    settings.LITTLEBRO = {"default": {**options, "TRACKER_OPTIONS": {"JOURNAL": str(journal)}}}
+
+    def erase(events: Any) -> None:
+        for event in events:
+            if event.name == "account-deleted":
+                forget("default", user_id=event.user_id)
+
+    plug({"littlebro_events_stored": erase})
+    for name in ("account-deleted", "later"):
+        tracker.track_event(name, user="7")
+        assert tracker.flush(5), name
+    assert [event.name for event in tracker.events().events] == ["later"]

@@ -1,5 +1,7 @@
 """What the journal takes and refuses: its cap, and the files that it makes."""
 
+import logging
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -136,3 +138,45 @@ def test_a_transaction_committed_by_a_signal_handler_at_the_pen(settings: Any, j
     assert len(list(journal.rglob(f"*{SEALED}"))) == 1
     assert tracker.flush(5)
     assert stored() == ["held"] * 5
+
+
+@pytest.mark.usefixtures("counted")
+def test_a_handler_of_logs_may_track_while_a_commit_is_refused(settings: Any, journal: Path) -> None:
+    """Losses are logged when the pen is free: whoever waits for it may hold the handler's lock."""
+    made = use(settings, journal, MAX_BYTES=2000)
+    assert made.journal is not None
+    made.journal._on_work = lambda: None
+    while made.append(made.journal, event_line("fill")[:-1]):
+        pass
+    losses.drain("default")
+    emitting, commits = threading.Event(), threading.Event()
+
+    class Tracking(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.name == "shop":
+                emitting.set()
+                commits.wait(10)
+                tracker.track_event("logged")
+
+    def commit_three() -> None:
+        assert made.journal is not None
+        emitting.wait(10)
+        made.journal.append_many([b"line"] * 3)
+
+    handler = Tracking()
+    logging.getLogger().addHandler(handler)
+    logger = logging.getLogger("shop")
+    works = (commit_three, lambda: logger.error("boom"))
+    threads = [threading.Thread(target=work, daemon=True) for work in works]
+    try:
+        for thread in threads:
+            thread.start()
+        assert emitting.wait(10)
+        time.sleep(0.2)  # for the commit to be refused, and logged
+        commits.set()
+        for thread in threads:
+            thread.join(5)
+        assert not any(thread.is_alive() for thread in threads)
+    finally:
+        logging.getLogger().removeHandler(handler)
+    assert losses.drain("default") == {"journal-full": 4}

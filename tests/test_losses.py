@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from littlebro import Event, tracker, trackers
-from littlebro.delivery import JournalTracker, losses
-from littlebro.models import LossCount
+from littlebro.delivery import JournalTracker, deadletters, losses, tombstones
+from littlebro.models import DeadLetter, LossCount
 from littlebro.storage import SaveResult
 from littlebro_backends.memory import Backend
 from tests.faults.harness import wait_until
@@ -128,3 +128,63 @@ def test_who_tracks_while_the_tracker_closes_is_delivered(
     kept.close()
     wait_until(lambda: len(tracker.events().events) == 2, what="the second event")
     monkeypatch.undo()
+
+
+class _Refusing(Backend):
+    """It takes nothing, and says so in words that no database takes."""
+
+    def save_many(self, events: Sequence[Event]) -> SaveResult:
+        return SaveResult(0, 0, {(event.collection, event.id): "half \ud800 and\0" for event in events})
+
+
+class _Forgetting(Backend):
+    """A person is forgotten while it writes."""
+
+    def save_many(self, events: Sequence[Event]) -> SaveResult:
+        tombstones.put("7", None)
+        return super().save_many(events)
+
+
+def test_a_replay_does_not_count_once_more(settings: Settings) -> None:
+    """What is refused again was lost already."""
+    losses.drain("default")
+    settings.LITTLEBRO = {"default": {"BACKEND": f"{__name__}._Refusing"}}
+    tracker.track_event("poison")
+    assert deadletters.replay(DeadLetter.objects.all()) == (0, 1)
+    letter = DeadLetter.objects.get()
+    assert (letter.attempts, letter.reason) == (2, r"half \ud800 and\x00")
+    assert losses.drain("default") == {"dead-letter": 1}
+
+
+def test_an_event_that_a_sink_takes_back_is_lost_once(settings: Settings) -> None:
+    """It is the backend that tells whether the event of somebody forgotten is lost."""
+    losses.drain("default")
+    settings.LITTLEBRO = {
+        "default": {"BACKEND": "memory", "SINKS": ["sink"]},
+        "sink": {"BACKEND": f"{__name__}._Forgetting"},
+    }
+    built = trackers["default"].build("seen", user="7")
+    assert built is not None
+    for destination in ("sink", ""):
+        trackers["default"].delivery_to(destination).save([built])
+    assert losses.drain("default") == {"forgotten": 1}
+
+
+class _Interrupted(int):
+    """A number at which, when it is looked at, a signal handler counts: what is there already, and something new."""
+
+    def __bool__(self) -> bool:
+        losses.count("default", "first", 10)
+        losses.count("default", f"new-{len(losses._counts)}")
+        return True
+
+
+def test_a_signal_handler_may_count_while_counts_are_taken() -> None:
+    """Neither fails, and nothing that is counted in between is lost."""
+    losses.drain("default")
+    losses._counts["default", "first"] = _Interrupted(1)
+    assert losses.pending("default")["first"] == 1
+    assert losses.drain("default")["first"] == 11
+    losses._counts["default", "first"] = _Interrupted(1)
+    taken = losses.drain("default")["first"]
+    assert taken + losses.drain("default")["first"] == 11

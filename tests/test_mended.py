@@ -1,5 +1,6 @@
 """Faults that were found by reading and by use, each with the promise it broke."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 from django.db import transaction
 
 from littlebro import tracker, trackers
-from littlebro.delivery import losses
+from littlebro.delivery import JournalTracker, losses
 from littlebro_backends import memory
 from tests.test_transactions import rolled_back
 
@@ -74,8 +75,6 @@ def test_dummy_leaves_no_ghost_in_its_journal(settings: Any, journal: Path) -> N
 @pytest.mark.parametrize("fsync", ["never", "batch", "event"])
 def test_fsync(settings: Any, journal: Path, monkeypatch: pytest.MonkeyPatch, fsync: str) -> None:
     """Files and the folder that names them are forced to the disk as often as FSYNC says."""
-    import os
-
     synced: list[str] = []
     monkeypatch.setattr(os, "fdatasync", lambda _: synced.append("file"))
     monkeypatch.setattr(os, "fsync", lambda _: synced.append("folder"))
@@ -104,3 +103,23 @@ def test_migrate_says_nothing_of_the_table_it_is_about_to_make(monkeypatch: pyte
     assert [message.id for message in check_stores(databases=["default"])] == ["littlebro.W008"]
     monkeypatch.setattr("sys.argv", ["manage.py", "migrate"])
     assert check_stores(databases=["default"]) == []
+
+
+@pytest.mark.parametrize("fsync", ["batch", "event"])
+def test_fsync_of_a_transaction(
+    settings: Any, journal: Path, monkeypatch: pytest.MonkeyPatch, fsync: str
+) -> None:
+    """A segment that is whole from birth is on the disk with its name when the commit returns."""
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fdatasync", lambda _: synced.append("file"))
+    monkeypatch.setattr(os, "fsync", lambda _: synced.append("folder"))
+    options = {"JOURNAL": str(journal), "FSYNC": fsync, "SEAL_EVENTS": 3, "SEAL_SECONDS": 60.0}
+    settings.LITTLEBRO = {"default": {"TRACKER": "thread", "BACKEND": "memory", "TRACKER_OPTIONS": options}}
+    made = trackers["default"]
+    assert isinstance(made, JournalTracker)
+    assert made.journal is not None
+    made.journal._on_work = lambda: None
+    made.journal.append_many([b"{}"] * 3)
+    assert synced == ["file", "folder"]
+    for path in journal.rglob("*.sealed"):
+        path.unlink()

@@ -252,7 +252,8 @@ class BaseTracker:
     def upkeep(self) -> dict[str, Any]:
         """Deliver, in this thread, what lies around on this machine; return counts. Nothing to do without a journal.
 
-        Inside a database transaction it only says what is left: a rollback would take back what was stored.
+        Inside a database transaction it only says what is left, since a rollback would take back what was stored;
+        so it does when code that delivers events (a hook) calls it.
         """
         return {"delivered": 0, "left": 0, "reason": ""}
 

@@ -11,6 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -34,6 +35,15 @@ def close_connections() -> None:
     """Close this thread's database connections, but for those in the middle of a transaction."""
     for connection in connections.all(initialized_only=True):
         if not connection.in_atomic_block:
+            with suppress(Exception):  # one whose driver fails at it is let go of by Django all the same
+                connection.close()
+
+
+def commit_connections() -> None:
+    """Commit and close this thread's connections that commit nothing by themselves (AUTOCOMMIT of DATABASES is off)."""
+    for connection in connections.all(initialized_only=True):
+        if connection.connection is not None and not (connection.autocommit or connection.in_atomic_block):
+            connection.commit()
             connection.close()
 
 
@@ -205,11 +215,12 @@ class Courier:
         try:
             if held.name not in self._delivered:
                 self._deliver(held, held.content())
+                commit_connections()
                 self._delivered.add(held.name)
             self._spool.discard(held)
         except Exception as error:  # noqa: BLE001 - whatever it is, the segment waits and is tried again
             done.failed += 1
-            done.reason = f"{type(error).__name__}: {error}"
+            done.reason = f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()
             now = time.monotonic()
             if held.path.name not in self._waits:
                 self._probed = now

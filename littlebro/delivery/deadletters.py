@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from littlebro.conf import aliases
+from littlebro.delivery import losses
+from littlebro.delivery.batch import shown
 from littlebro.events.event import Event, decode, encode
 from littlebro.exceptions import InvalidEvent, LittlebroError
 
@@ -60,7 +62,7 @@ def add(alias: str, sink: str, events: Sequence[Event], reasons: Mapping[tuple[s
             DeadLetter(
                 alias=alias, sink=sink, collection=event.collection, event_id=event.id, name=event.name,
                 user_id=event.user_id, anonymous_id=event.anonymous_id, body=encode(event),
-                reason=reasons[event.collection, event.id],
+                reason=shown(str(reasons[event.collection, event.id])),
             )
             for event in events
         ]
@@ -147,12 +149,14 @@ def _replay_one(letter: "DeadLetter") -> _Became:
             event = decode(bytes(letter.body))
         except InvalidEvent:
             return "hopeless"
-        refused = trackers[letter.alias].delivery_to(letter.sink).save([event]).refused
+        with losses.held_back() as lost:
+            refused = trackers[letter.alias].delivery_to(letter.sink).save([event]).refused
     except Exception as error:  # noqa: BLE001 - the letter stays, with the reason
         reason = str(error) if isinstance(error, LittlebroError) else f"{type(error).__name__}: {error}"
-        type(letter).objects.filter(pk=letter.pk).update(reason=reason)
+        type(letter).objects.filter(pk=letter.pk).update(reason=shown(reason))
         return "refused"
-    if refused:
+    if refused:  # it was counted when it became a letter
         return "refused"
+    losses.count_held(lost)
     letter.delete()
     return "stored"

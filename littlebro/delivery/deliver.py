@@ -66,8 +66,7 @@ class Delivery:
                 self._pipeline.hooks.failed(events, f"{type(error).__name__}: {error}")
             raise
         if not self.sink:  # a sink leaves out the same events, and each is lost once
-            for (alias, reason), n in lost.items():
-                losses.count(alias, reason, n)
+            losses.count_held(lost)
         if guilty:
             losses.count(self.alias, f"dead-letter:{self.sink}" if self.sink else "dead-letter", len(guilty))
         stored = [event for event in events if (event.collection, event.id) not in result.refused]
@@ -102,7 +101,8 @@ class Delivery:
         late = tombstones.forgotten(events)
         if not late:
             return
-        losses.count(self.alias, "forgotten", len(late))
+        if not self.sink:  # as above
+            losses.count(self.alias, "forgotten", len(late))
         deadletters.remove(self.alias, self.sink, [event for event in guilty if event in late])
         if not backend.supports_delete:
             logger.warning("%r keeps %d events of forgotten people: it cannot delete.", backend, len(late))

@@ -18,7 +18,7 @@ from typing import Any, Final
 from django.core.exceptions import ImproperlyConfigured
 
 from littlebro.delivery import filesystem, locks
-from littlebro.delivery.segment import Segment, write_whole
+from littlebro.delivery.segment import Segment, sync_folder, write_whole
 from littlebro.delivery.spool import Spool
 from littlebro.exceptions import LittlebroError
 
@@ -49,7 +49,7 @@ class Journal:
     `options` are those of `littlebro.conf.defaults.JOURNAL_OPTIONS`. `on_work` is called, at the pen, whenever
     a segment was opened or sealed, and now and then while the journal is full, so that a courier can start or
     wake up. `on_lost(reason, n)` is told of accepted events that cannot be kept after all (a deleted folder
-    that cannot be made again).
+    that cannot be made again); never at the pen, since it logs, and a handler of logs may track.
     """
 
     def __init__(
@@ -87,6 +87,7 @@ class Journal:
         self._writing = False
         self._segment: Segment | None = None
         self._deleted: list[Segment] = []
+        self._gone: list[tuple[str, int]] = []  # lost, and not told yet: why, and how many events
 
     def after_fork(self) -> None:
         """Let go of what was inherited: descriptors carry the parent's locks, and its lines are its own."""
@@ -142,17 +143,17 @@ class Journal:
 
     def _append_batch(self, batch: list[bytes]) -> None:
         """Append a batch in one write, all of it or nothing."""
-        with self._lock:  # held until they are counted, so that it is their segment that counts them
-            if self._writing:  # interrupted at the pen, this thread may write no more than a segment aside
-                self._write_batch(batch)
-                return
-            try:
-                self.append(b"\n".join(batch))
-            except JournalRefused as refusal:
-                self._on_lost(refusal.reason, len(batch))
-                return
-            if self._segment is not None:
-                self._segment.events += len(batch) - 1
+        try:
+            with self._lock:  # held until they are counted, so that it is their segment that counts them
+                if not self._writing:
+                    self.append(b"\n".join(batch))
+                    if self._segment is not None:
+                        self._segment.events += len(batch) - 1
+                    return
+        except JournalRefused as refusal:
+            self._on_lost(refusal.reason, len(batch))
+            return
+        self._write_batch(batch)  # interrupted at the pen, this thread may write no more than a segment aside
 
     def _write_batch(self, batch: list[bytes]) -> None:
         content = b"\n".join(batch) + b"\n"
@@ -207,7 +208,7 @@ class Journal:
         capacity = max(self._room if self._mapped else self._seal_bytes, size)
         self._segment = segment = Segment(self.folder, capacity, mapped=self._mapped)
         if self._sync_each:
-            self._sync_folder()
+            sync_folder(self.folder)
         self._on_work()
         return segment
 
@@ -217,14 +218,6 @@ class Journal:
         if full.events < self._seal_events:
             self._room = min(2 * full.size, self._seal_bytes)
         return self._open(size)
-
-    def _sync_folder(self) -> None:
-        """Force the names of the segments to the disk as well: without its name a file is lost with its bytes."""
-        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
     def _seal(self) -> None:
         """Turn the active segment into a sealed one; with its folder deleted or moved, write it anew."""
@@ -243,7 +236,7 @@ class Journal:
             self._set_aside(segment)
         if self._sync_sealed:
             with contextlib.suppress(OSError):
-                self._sync_folder()
+                sync_folder(self.folder)
         # A quarter more than was used, in whole steps.
         self._room = min((segment.used * 5 // 4 // _ROOM + 1) * _ROOM, self._seal_bytes)
         self._count_waiting(segment.size)
@@ -257,7 +250,7 @@ class Journal:
                 return
             write_whole(self.folder, segment.content(), sync=self._sync_sealed)
         except OSError as error:
-            self._on_lost(_refusal(error).reason, segment.events)
+            self._gone.append((_refusal(error).reason, segment.events))
         # To close the last descriptor of a deleted file is to delete it: milliseconds, not for the caller.
         self._deleted.append(segment)
 
@@ -313,6 +306,9 @@ class Journal:
         while self._deleted:
             with contextlib.suppress(IndexError):  # another thread was quicker
                 self._deleted.pop().abandon()
+        while self._gone:
+            with contextlib.suppress(IndexError):
+                self._on_lost(*self._gone.pop())
 
 
 def _refusal(error: OSError) -> JournalRefused:

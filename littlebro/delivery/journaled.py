@@ -17,19 +17,20 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 from django.core.exceptions import ImproperlyConfigured
+from django.db import Error
 
 from littlebro.conf import AliasConfig
 from littlebro.conf.defaults import JOURNAL_OPTIONS
 from littlebro.delivery import deadletters, losses, transactions
 from littlebro.delivery.base import BaseTracker
 from littlebro.delivery.batch import Batch, parse
-from littlebro.delivery.courier import Courier
+from littlebro.delivery.courier import Courier, commit_connections
 from littlebro.delivery.journal import Journal, JournalRefused
 from littlebro.delivery.options import check_journal_options
 from littlebro.delivery.pipeline import Built
 from littlebro.delivery.segment import FANNED, SEALED, write_whole
 from littlebro.delivery.spool import Claim, Spool
-from littlebro.events.context import inside_delivery
+from littlebro.events.context import current, inside_delivery
 from littlebro.events.event import Event
 
 __all__ = ["JournalTracker", "close_all", "keep_notes"]
@@ -301,9 +302,7 @@ class JournalTracker(BaseTracker):
         journal = self.journal
         if journal is None:
             return super().upkeep()
-        if transactions.is_open():
-            # A rollback would take back what was stored, and its segments would be gone.
-            reason = "a database transaction is open in this thread; upkeep delivers outside of one"
+        if reason := _why_not_now():
             return {"adopted": 0, "delivered": 0, "left": self._left(journal), "held": 0, "reason": reason}
         journal.seal()
         adopted = journal.spool.adopt()
@@ -317,7 +316,9 @@ class JournalTracker(BaseTracker):
                 self._fan_out(journal)
                 self.couriers[0].walk()
         if not failed:
-            losses.compact()
+            with suppress(Error):  # a machine that only publishes may have no database; others will do it
+                losses.compact()
+                commit_connections()
         return {
             "adopted": adopted,
             "delivered": sum(walk.delivered for walk in walks),
@@ -361,6 +362,15 @@ class JournalTracker(BaseTracker):
             self._closing = 0
         if self.journal.is_open:  # somebody tracked meanwhile, and started no courier
             self._work()
+
+
+def _why_not_now() -> str:
+    """Return what keeps this thread from doing upkeep at this moment, or nothing."""
+    if transactions.is_open():  # a rollback would take back what was stored, and its segments would be gone
+        return "a database transaction is open in this thread; upkeep delivers outside of one"
+    if current().delivering:  # a hook's or a backend's code, of a courier that would wait for itself
+        return "upkeep was called by code that is delivering events, and these come first"
+    return ""
 
 
 def keep_notes(alias: str, batch: Batch, source: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from littlebro.delivery.batch import shown
 
-__all__ = ["REASONS", "compact", "count", "drain", "held_back", "pending", "restore", "store"]
+__all__ = ["REASONS", "compact", "count", "count_held", "drain", "held_back", "pending", "restore", "store"]
 
 REASONS: Final[Mapping[str, str]] = {
     "invalid": "The caller's input was refused; strict mode would have raised.",
@@ -72,7 +72,7 @@ def count(alias: str, reason: str, n: int = 1) -> None:
 def held_back() -> Iterator[Counter[tuple[str, str]]]:
     """Hold back what this thread counts in the block, and give it: (alias, reason) to number.
 
-    For what is tried again and again: whoever asked counts it once, when it is done.
+    For what is tried again and again: whoever asked counts it once (`count_held`), when it is done.
     """
     outer = getattr(_holding, "counts", None)
     counts: Counter[tuple[str, str]] = Counter()
@@ -83,19 +83,23 @@ def held_back() -> Iterator[Counter[tuple[str, str]]]:
         _holding.counts = outer
 
 
+def count_held(counts: Mapping[tuple[str, str], int]) -> None:
+    """Count what was held back."""
+    for (alias, reason), n in counts.items():
+        count(alias, reason, n)
+
+
 def pending(alias: str) -> dict[str, int]:
     """Return this process's counts of `alias` that no journal has taken yet."""
-    with _lock:
-        return {reason: n for (owner, reason), n in _counts.items() if owner == alias and n}
+    with _lock:  # copied first: a signal handler may count in the middle of the walk
+        return {reason: n for (owner, reason), n in list(_counts.items()) if owner == alias and n}
 
 
 def drain(alias: str) -> dict[str, int]:
     """Take the counts of `alias` out, to be written; `restore` puts them back where that fails."""
-    with _lock:
-        taken = pending(alias)
-        for reason in taken:
-            del _counts[alias, reason]
-        return taken
+    with _lock:  # one by one, since what a signal handler counts meanwhile must not go with what is taken
+        keys = [key for key in list(_counts) if key[0] == alias]
+        return {key[1]: n for key in keys if (n := _counts.pop(key, 0))}
 
 
 def restore(alias: str, taken: Mapping[str, int]) -> None:

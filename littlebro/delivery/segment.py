@@ -29,6 +29,7 @@ __all__ = [
     "fresh_name",
     "in_place",
     "read_all",
+    "sync_folder",
     "write_whole",
 ]
 
@@ -195,12 +196,23 @@ def write_whole(folder: Path, lines: bytes, *, sync: bool, name: str = "") -> Pa
             os.fdatasync(file.fileno())
         sealed = private.with_name(name or f"{private.name.removeprefix(PRIVATE)}{SEALED}")
         os.rename(private, sealed)
+        if sync:
+            sync_folder(folder)
     except OSError:
         private.unlink(missing_ok=True)
         raise
     finally:
         locks.release(file)
     return sealed
+
+
+def sync_folder(folder: Path) -> None:
+    """Force the names of the segments to the disk as well: without its name a file is lost with its bytes."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def claim(path: Path) -> io.FileIO | None:

@@ -124,11 +124,15 @@ class Spool:
             file = locks.hold(lock, "a+")
         except (BlockingIOError, FileNotFoundError, PermissionError):
             return None
+        if not in_place(
+            file.fileno(), lock
+        ):  # deleted by who had it; one of that name is somebody else's by now
+            locks.release(file)
+            return None
         held = Claim(path, file, lock)
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file.fileno()), os.stat(lock)) and path.exists():
-                return held
-        self.give_back(held)
+        if path.exists():
+            return held
+        self._unlock(held)
         return None
 
     def give_back(self, held: Claim) -> None:

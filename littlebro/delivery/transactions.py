@@ -173,11 +173,14 @@ def hold(
 
 
 def is_open() -> bool:
-    """Return whether this thread is in a transaction that may roll back; that of Django's TestCase does not count."""
+    """Return whether this thread is in a transaction that may roll back; that of Django's TestCase does not count.
+
+    With autocommit off there always may be one.
+    """
     return any(
-        not getattr(block, "_from_testcase", False)
+        any(not getattr(block, "_from_testcase", False) for block in connection.atomic_blocks)
+        or not (connection.connection is None or connection.autocommit or connection.in_atomic_block)
         for connection in connections.all(initialized_only=True)
-        for block in connection.atomic_blocks
     )
 
 
