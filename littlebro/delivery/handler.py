@@ -4,6 +4,7 @@ Process-wide, as `CACHES` is meant: one dict, one lock. Trackers are built at fi
 `setting_changed` closes and rebuilds them. Fork-safe, since journals and backends are.
 """
 
+import contextlib
 import logging
 import os
 import threading
@@ -81,7 +82,13 @@ class _DefaultTracker:
         return value
 
     def __setattr__(self, name: str, value: Any) -> None:
+        self.__dict__.pop(name, None)  # or what was looked up before would go on being called
         setattr(trackers["default"], name, value)
+
+    def __delattr__(self, name: str) -> None:
+        self.__dict__.pop(name, None)
+        with contextlib.suppress(AttributeError):  # it was set on a tracker that has been rebuilt since
+            delattr(trackers["default"], name)
 
     def __dir__(self) -> list[str]:
         return dir(trackers["default"])
