@@ -225,6 +225,8 @@ def test_a_plugins_own_settings_are_its_own(site: Site) -> None:
     assert "littlebro.E001" in ids(LITTLEBRO_BETTER_LEVEL=1)
     for autoload in (False, ["raises"]):
         assert ids(LITTLEBRO_PLUGINS_AUTOLOAD=autoload, LITTLEBRO_IMPORT_ERROR_LEVEL=1) == []
+    found = ids(LITTLEBRO_PLUGINS=["tests.plugin:Hooks"], LITTLEBRO_TESTS_PLUGIN_HOOKS_LEVEL=1)
+    assert "littlebro.E001" not in found  # a path may have a colon, and no setting has one
 
 
 def thread(folder: Path, **more: Any) -> dict[str, Any]:
