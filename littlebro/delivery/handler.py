@@ -40,7 +40,8 @@ class TrackerHandler:
                 found = self._built.get(alias)
                 if found is None:
                     config = conf.alias_config(alias)
-                    found = registry.find("trackers", config.tracker, alias)(config)
+                    tracker_class = registry.find("trackers", config.tracker, alias)
+                    found = registry.made("trackers", config.tracker, alias, lambda: tracker_class(config))
                     # A wrong destination must be told now, not to a background thread after a day's events.
                     for destination in (alias, *config.sinks):
                         backends[destination]
