@@ -58,6 +58,10 @@ class TrackerHandler:
         """Return the trackers that are built by now."""
         return list(self._built.values())
 
+    def is_built(self, tracker: BaseTracker) -> bool:
+        """Return whether it is one of those that are in use by now."""
+        return any(built is tracker for built in self.all())
+
     def reset(self) -> None:
         """Close all trackers, backends and plugins; the next use builds them from the settings of then."""
         with self._lock:
@@ -77,9 +81,12 @@ class _DefaultTracker:
     """Stands for `trackers["default"]`; each method is looked up once, then found on this object itself."""
 
     def __getattr__(self, name: str) -> Any:
-        value = getattr(trackers["default"], name)
+        found = trackers["default"]
+        value = getattr(found, name)
         if callable(value) and not name.startswith("_"):
             self.__dict__[name] = value
+            if not trackers.is_built(found):  # a setting changed meanwhile: the next call asks anew
+                self.__dict__.pop(name, None)
         return value
 
     def __setattr__(self, name: str, value: Any) -> None:
