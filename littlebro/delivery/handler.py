@@ -58,9 +58,9 @@ class TrackerHandler:
         """Return the trackers that are built by now."""
         return list(self._built.values())
 
-    def is_built(self, tracker: BaseTracker) -> bool:
-        """Return whether it is one of those that are in use by now."""
-        return any(built is tracker for built in self.all())
+    def is_built(self, alias: str, tracker: BaseTracker) -> bool:
+        """Return whether it is the one of `alias` that is in use by now."""
+        return self._built.get(alias) is tracker
 
     def reset(self) -> None:
         """Close all trackers, backends and plugins; the next use builds them from the settings of then."""
@@ -85,7 +85,9 @@ class _DefaultTracker:
         value = getattr(found, name)
         if callable(value) and not name.startswith("_"):
             self.__dict__[name] = value
-            if not trackers.is_built(found):  # a setting changed meanwhile: the next call asks anew
+            if not trackers.is_built(
+                "default", found
+            ):  # a setting changed meanwhile: the next call asks anew
                 self.__dict__.pop(name, None)
         return value
 
