@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from django.test import RequestFactory
 
 from littlebro import Event, tracker, trackers
 from littlebro.delivery import JournalTracker, losses
@@ -128,3 +129,19 @@ def test_who_tracks_while_the_tracker_closes_is_delivered(
     kept.close()
     wait_until(lambda: len(tracker.events().events) == 2, what="the second event")
     monkeypatch.undo()
+
+
+def test_each_loss_is_in_the_log(
+    settings: Settings, caplog: pytest.LogCaptureFixture, rf: RequestFactory
+) -> None:
+    """Without a journal no other process sees the counts: the log has them, of the visitor's own wish too."""
+    settings.LITTLEBRO = {"default": {"BACKEND": "memory", "LOCATION": "in-the-log"}}
+    losses.drain("default")
+    with caplog.at_level("INFO", "littlebro"):
+        assert tracker.track_event("seen", request=rf.get("/?q=private", headers={"DNT": "1"})) is None
+    assert caplog.messages == ["littlebro[default]: 1 counted as opted-out"]
+    caplog.clear()
+    with caplog.at_level("INFO", "littlebro"):
+        losses.restore("default", losses.drain("default"))
+    assert caplog.messages == []  # told already
+    assert losses.drain("default") == {"opted-out": 1}

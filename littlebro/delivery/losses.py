@@ -2,9 +2,10 @@
 
 Every place that lets go of an event counts it here, by alias and reason. Where the alias has a journal the
 counts travel through it and are summed into `LossCount` by the delivering side (`drain`, `store`); where it has
-none, `status` of the same process shows them.
+none, `status` of the same process shows them. The log has each of them, at the level INFO.
 """
 
+import logging
 import os
 import threading
 from collections import Counter
@@ -40,6 +41,7 @@ REASONS: Final[Mapping[str, str]] = {
 # Counts are bounded too: reasons come from plugins, which may put anything there.
 _MOST_REASONS: Final = 1000
 
+logger = logging.getLogger("littlebro")
 _lock = threading.RLock()
 _counts: Counter[tuple[str, str]] = Counter()
 _holding = threading.local()
@@ -62,6 +64,11 @@ def count(alias: str, reason: str, n: int = 1) -> None:
     if held is not None:
         held[alias, reason] += n
         return
+    logger.info("littlebro[%s]: %d counted as %s", alias, n, reason)
+    _add(alias, reason, n)
+
+
+def _add(alias: str, reason: str, n: int) -> None:
     with _lock:
         if (alias, reason) not in _counts and len(_counts) >= _MOST_REASONS:
             reason = "other"
@@ -101,7 +108,7 @@ def drain(alias: str) -> dict[str, int]:
 def restore(alias: str, taken: Mapping[str, int]) -> None:
     """Put counts back that could not be written."""
     for reason, n in taken.items():
-        count(alias, reason, n)
+        _add(alias, reason, n)
 
 
 def store(notes: Iterable[Mapping[str, Any]], source: str) -> None:
