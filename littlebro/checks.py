@@ -5,6 +5,7 @@ those tagged ``database`` (``check --database``) touch a store.
 """
 
 import contextlib
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -35,6 +36,8 @@ __all__ = [
     "check_settings",
     "check_stores",
 ]
+
+_NO_NAME = re.compile(r"\W")  # what a name in Python cannot hold
 
 # What `littlebro.checks_celery` finds, by its kind.
 _CELERY = {
@@ -75,10 +78,7 @@ def _is_a_plugins(name: str) -> bool:
         plugins = registry.installed("plugins")
     except ImproperlyConfigured:
         return False
-    return any(
-        name.startswith(f"LITTLEBRO_{plugin.name.upper().replace('-', '_').replace('.', '_')}_")
-        for plugin in plugins
-    )
+    return any(name.startswith(f"LITTLEBRO_{_NO_NAME.sub('_', plugin.name).upper()}_") for plugin in plugins)
 
 
 def _readers() -> Iterator[Callable[[], object]]:

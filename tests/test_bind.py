@@ -5,6 +5,10 @@ import threading
 from typing import Any
 
 import pytest
+from django.http import HttpRequest, HttpResponse
+from django.test import RequestFactory
+from django.utils.decorators import method_decorator
+from django.views import View
 
 from littlebro import Event, bind, tracker
 from littlebro.delivery import losses
@@ -65,6 +69,28 @@ def test_a_bind_is_for_one_block() -> None:
         pass
     with pytest.raises(RuntimeError, match="anew"), kept:
         pass
+    assert dict(current().values) == {}
+
+
+async def test_bound_values_reach_what_a_plain_function_leaves_to_await() -> None:
+    """`View.dispatch` of an async view is a plain function that returns a coroutine; so is a callable object."""
+
+    @method_decorator(bind(plan="pro"), name="dispatch")
+    class Seen(View):
+        async def get(self, request: HttpRequest) -> HttpResponse:
+            await tracker.atrack_event("x")
+            return HttpResponse()
+
+    class Called:
+        async def __call__(self) -> Event | None:
+            return await tracker.atrack_event("x")
+
+    view: Any = Seen.as_view()
+    await view(RequestFactory().get("/"))
+    assert [event.context["plan"] for event in stored()] == ["pro"]
+    event = await bind(plan="free")(Called())()
+    assert event is not None
+    assert event.context == {"plan": "free"}
     assert dict(current().values) == {}
 
 

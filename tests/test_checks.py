@@ -13,9 +13,10 @@ from django.http import HttpResponse
 from django.test import RequestFactory, override_settings
 
 from littlebro import tracker
-from littlebro.delivery import filesystem
+from littlebro.delivery import BaseTracker, filesystem
 from littlebro.middleware import TrackerMiddleware
 from littlebro.plugins import manager
+from littlebro_backends.memory import Backend as Memory
 from tests.installing import Site, new_site
 
 MEMORY = {"BACKEND": "memory", "LOCATION": "test_checks"}
@@ -175,6 +176,35 @@ def test_e003_table_that_is_none() -> None:
     assert set(ids(LITTLEBRO=[])) == {"littlebro.E003"}
 
 
+class Careless:
+    """A part of a stranger's that does not say itself what is wrong with its settings."""
+
+    def __init__(self, *given: Any) -> None:
+        raise ValueError("no such port: x")
+
+
+class CarelessBackend(Careless, Memory):
+    """A backend as such."""
+
+
+class CarelessTracker(Careless, BaseTracker):
+    """A tracker as such."""
+
+
+@pytest.mark.parametrize("option", ["BACKEND", "TRACKER"])
+def test_e003_a_part_that_cannot_be_made(option: str) -> None:
+    """Whatever a constructor raises is told of the alias, by the check as at the first use, and stops no check."""
+    path = f"tests.test_checks.Careless{option.title()}"
+    table = {"default": {**MEMORY, option: path}}
+    message = only(LITTLEBRO=table)
+    assert message.id == "littlebro.E003"
+    assert (
+        message.msg == f"LITTLEBRO['default']: {option} {path!r} cannot be made: ValueError: no such port: x."
+    )
+    with override_settings(LITTLEBRO=table), pytest.raises(ImproperlyConfigured, match="no such port"):
+        tracker.track_event("x")
+
+
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     with new_site(tmp_path / "site", monkeypatch) as made:
@@ -225,6 +255,8 @@ def test_a_plugins_own_settings_are_its_own(site: Site) -> None:
     assert "littlebro.E001" in ids(LITTLEBRO_BETTER_LEVEL=1)
     for autoload in (False, ["raises"]):
         assert ids(LITTLEBRO_PLUGINS_AUTOLOAD=autoload, LITTLEBRO_IMPORT_ERROR_LEVEL=1) == []
+    found = ids(LITTLEBRO_PLUGINS=["tests.plugin:Hooks"], LITTLEBRO_TESTS_PLUGIN_HOOKS_LEVEL=1)
+    assert "littlebro.E001" not in found  # a path may have a colon, and no setting has one
 
 
 def thread(folder: Path, **more: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from django.test import override_settings
 
 from littlebro import conf, tracker, trackers
 from littlebro.conf.defaults import ALIAS_OPTIONS, GLOBAL_SETTINGS, JOURNAL_OPTIONS
+from littlebro.conf.shapes import SHAPES
 from littlebro.delivery import BaseTracker
 from littlebro.plugins.manager import hooks
 from littlebro.storage import backends
@@ -246,3 +247,34 @@ def test_the_proxy_stands_for_the_default_tracker() -> None:
         assert trackers["default"].options == {"x": 1}
         with pytest.raises(AttributeError, match="no_such_thing"):
             tracker.no_such_thing  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_what_is_read_while_a_setting_changes_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that read the old value, or found the old tracker, when it changes leaves neither behind."""
+    changes = [override_settings(LITTLEBRO_IP="off"), override_settings(LITTLEBRO={"default": MEMORY})]
+
+    def change(value: object) -> bool:
+        with monkeypatch.context() as patch:
+            patch.setattr(conf, "SHAPES", {})  # or this would be called again
+            changes[0].enable()
+        return True
+
+    class Changing(DummyTracker):
+        def __getattribute__(self, name: str) -> Any:
+            value = super().__getattribute__(name)
+            if name == "aevents":
+                changes[1].enable()
+            return value
+
+    try:
+        conf._values.pop("LITTLEBRO_IP", None)
+        with monkeypatch.context() as patch:
+            patch.setattr(conf, "SHAPES", {"LITTLEBRO_IP": SHAPES["LITTLEBRO_IP"]._replace(fits=change)})
+            assert conf.setting("LITTLEBRO_IP") == "truncated"
+        assert conf.setting("LITTLEBRO_IP") == "off"
+        monkeypatch.setitem(trackers._built, "default", Changing(conf.alias_config("default")))
+        assert type(tracker.aevents.__self__) is Changing  # type: ignore[attr-defined]  # a bound method has it
+        assert type(tracker.aevents.__self__) is DummyTracker  # type: ignore[attr-defined]  # as above
+    finally:
+        for changed in reversed(changes):
+            changed.disable()

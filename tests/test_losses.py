@@ -1,11 +1,13 @@
 """Counts of losses: exact, idempotent on the segment that carried them, small in the end."""
 
+import logging
 import threading
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from django.test import RequestFactory
 
 from littlebro import Event, tracker, trackers
 from littlebro.delivery import JournalTracker, deadletters, losses, tombstones
@@ -188,3 +190,46 @@ def test_a_signal_handler_may_count_while_counts_are_taken() -> None:
     losses._counts["default", "first"] = _Interrupted(1)
     taken = losses.drain("default")["first"]
     assert taken + losses.drain("default")["first"] == 11
+
+
+def test_the_log_tells_of_the_first_loss(
+    settings: Settings, caplog: pytest.LogCaptureFixture, rf: RequestFactory
+) -> None:
+    """Without a journal no other process sees the counts: the log says why, of the visitor's own wish too."""
+    settings.LITTLEBRO = {"default": {"BACKEND": "memory", "LOCATION": "in-the-log"}}
+    losses.drain("default")
+    with caplog.at_level("INFO", "littlebro"):
+        for _ in range(3):
+            assert tracker.track_event("seen", request=rf.get("/?q=private", headers={"DNT": "1"})) is None
+        losses.count("default", "forgotten", 0)
+        losses.restore("default", losses.drain("default"))
+    assert caplog.messages == [
+        f"littlebro[default]: events are lost, and counted as opted-out. {losses.REASONS['opted-out']}"
+    ]
+    assert losses.drain("default") == {"opted-out": 3}
+
+
+def test_a_handler_of_logs_that_tracks_may_lose_what_it_tracks(settings: Settings, journal: Path) -> None:
+    """It is told of the loss of its own event no more."""
+    options = {"JOURNAL": str(journal), "MAX_BYTES": 1}
+    settings.LITTLEBRO = {"default": {"TRACKER": "thread", "BACKEND": "memory", "TRACKER_OPTIONS": options}}
+    losses.drain("default")
+    made = trackers["default"]
+    assert isinstance(made, JournalTracker)
+    assert made.journal is not None
+    made.journal._on_work = lambda: None  # no courier that takes the counts in between
+    told = []
+
+    class Tracking(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            told.append(record.levelname)
+            assert tracker.track_event("logged", on_commit=False) is None
+
+    handler = Tracking()
+    logging.getLogger("littlebro").addHandler(handler)
+    try:
+        assert tracker.track_event("seen", on_commit=False) is None
+    finally:
+        logging.getLogger("littlebro").removeHandler(handler)
+    assert told == ["ERROR"]
+    assert losses.drain("default") == {"journal-full": 2}

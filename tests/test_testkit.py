@@ -134,6 +134,23 @@ def test_delivery_can_be_let_through(settings: Settings) -> None:
     backends["default"].clear()  # type: ignore[attr-defined]
 
 
+def test_blocks_may_end_in_any_order(settings: Settings) -> None:
+    """Fixtures and threads do not end what they began as blocks do: each open block counts, and none that ended."""
+    settings.LITTLEBRO = {"default": {"BACKEND": "memory", "LOCATION": "any-order"}}
+    outer, delivering, inner = capture_events(), deliver_events(), capture_events()
+    caught = outer.__enter__()
+    delivering.__enter__()
+    outer.__exit__(None, None, None)
+    caught_inside = inner.__enter__()
+    delivering.__exit__(None, None, None)
+    tracker.track_event("inner")
+    inner.__exit__(None, None, None)
+    with deliver_events():
+        tracker.track_event("delivered")
+        assert [event.name for event in tracker.events().events] == ["delivered"]
+    assert (caught, [event.name for event in caught_inside]) == ([], ["inner"])
+
+
 # Assertions
 
 PARAMS = {

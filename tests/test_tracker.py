@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
+from unittest import mock
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
@@ -309,3 +310,22 @@ async def test_a_strangers_tracker(settings: Any) -> None:
     assert (tracker.flush(0), tracker.upkeep()["left"], tracker.status()["journal"]) == (True, 0, None)
     with pytest.raises(NotImplementedError, match="BaseTracker must implement send"):
         BaseTracker(trackers["default"].config).send(event, b"")
+
+
+@pytest.mark.parametrize("used_before", [True, False])
+def test_the_default_tracker_can_be_mocked(settings: Any, used_before: bool) -> None:
+    """What a test puts in a method's place is called, and gone afterwards, even if the tracker was rebuilt."""
+    settings.LITTLEBRO = {"default": {"BACKEND": "memory", "LOCATION": "mocked"}}
+    if used_before:
+        tracker.track_event("x")
+    with mock.patch.object(tracker, "track_event") as stand_in:
+        tracker.track_event("y")
+    stand_in.assert_called_once_with("y")
+    assert isinstance(tracker.track_event("z"), Event)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tracker, "flush", lambda: "never")
+        assert tracker.flush() == "never"  # type: ignore[comparison-overlap]  # it is not flush() that answers
+    assert tracker.flush() is True
+    with mock.patch.object(tracker, "status"):
+        settings.LITTLEBRO = {"default": {"BACKEND": "memory", "LOCATION": "rebuilt"}}
+    assert tracker.status()["journal"] is None

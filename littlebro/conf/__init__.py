@@ -29,7 +29,7 @@ __all__ = [
     "strict",
 ]
 
-_values: Final[dict[str, Any]] = {}
+_values: dict[str, Any] = {}
 _ALIAS = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MOST_DAYS: Final = 365_000  # so that "now" less that many is still a date
 COLLECTION: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -64,8 +64,9 @@ def setting(name: str) -> Any:
 
     Raises `ImproperlyConfigured` for a value of the wrong shape.
     """
+    values = _values  # of now: what is read while a setting changes is not kept for afterwards
     try:
-        return _values[name]
+        return values[name]
     except KeyError:
         # Django looks a missing setting up anew each time, at 2 µs; a request asks for five of them.
         value = getattr(settings, name, GLOBAL_SETTINGS[name].default)
@@ -74,12 +75,13 @@ def setting(name: str) -> Any:
             if not fits(value):
                 raise ImproperlyConfigured(f"{name} must be {words}, not {value!r:.80}.") from None
             value = tuple(value) if isinstance(value, list | set | frozenset) else value
-        _values[name] = value
+        values[name] = value
         return value
 
 
 def _forget_value(*, setting: str, **_: Any) -> None:
-    _values.pop(setting, None)
+    global _values  # noqa: PLW0603 - see setting()
+    _values = {name: value for name, value in _values.copy().items() if name != setting}
 
 
 setting_changed.connect(_forget_value, dispatch_uid="littlebro.conf")

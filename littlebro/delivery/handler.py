@@ -4,6 +4,7 @@ Process-wide, as `CACHES` is meant: one dict, one lock. Trackers are built at fi
 `setting_changed` closes and rebuilds them. Fork-safe, since journals and backends are.
 """
 
+import contextlib
 import logging
 import os
 import threading
@@ -39,7 +40,8 @@ class TrackerHandler:
                 found = self._built.get(alias)
                 if found is None:
                     config = conf.alias_config(alias)
-                    found = registry.find("trackers", config.tracker, alias)(config)
+                    tracker_class = registry.find("trackers", config.tracker, alias)
+                    found = registry.made("trackers", config.tracker, alias, lambda: tracker_class(config))
                     # A wrong destination must be told now, not to a background thread after a day's events.
                     for destination in (alias, *config.sinks):
                         backends[destination]
@@ -55,6 +57,10 @@ class TrackerHandler:
     def all(self) -> list[BaseTracker]:
         """Return the trackers that are built by now."""
         return list(self._built.values())
+
+    def is_built(self, alias: str, tracker: BaseTracker) -> bool:
+        """Return whether it is the one of `alias` that is in use by now."""
+        return self._built.get(alias) is tracker
 
     def reset(self) -> None:
         """Close all trackers, backends and plugins; the next use builds them from the settings of then."""
@@ -75,13 +81,24 @@ class _DefaultTracker:
     """Stands for `trackers["default"]`; each method is looked up once, then found on this object itself."""
 
     def __getattr__(self, name: str) -> Any:
-        value = getattr(trackers["default"], name)
+        found = trackers["default"]
+        value = getattr(found, name)
         if callable(value) and not name.startswith("_"):
             self.__dict__[name] = value
+            if not trackers.is_built(
+                "default", found
+            ):  # a setting changed meanwhile: the next call asks anew
+                self.__dict__.pop(name, None)
         return value
 
     def __setattr__(self, name: str, value: Any) -> None:
+        self.__dict__.pop(name, None)  # or what was looked up before would go on being called
         setattr(trackers["default"], name, value)
+
+    def __delattr__(self, name: str) -> None:
+        self.__dict__.pop(name, None)
+        with contextlib.suppress(AttributeError):  # it was set on a tracker that has been rebuilt since
+            delattr(trackers["default"], name)
 
     def __dir__(self) -> list[str]:
         return dir(trackers["default"])

@@ -139,11 +139,7 @@ class JournalTracker(BaseTracker):
                 self.journal.append(line)
 
     def _lost(self, reason: str, n: int) -> None:
-        if not losses.pending(self.alias).get(reason):
-            logger.error(
-                "littlebro[%s]: %s; events are being lost, and counted.", self.alias, losses.REASONS[reason]
-            )
-        losses.count(self.alias, reason, n)
+        losses.count(self.alias, reason, n, logging.ERROR)
 
     def _lost_hold(self, n: int) -> None:
         self._lost("journal-full", n)

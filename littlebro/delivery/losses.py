@@ -2,9 +2,10 @@
 
 Every place that lets go of an event counts it here, by alias and reason. Where the alias has a journal the
 counts travel through it and are summed into `LossCount` by the delivering side (`drain`, `store`); where it has
-none, `status` of the same process shows them.
+none, `status` of the same process shows them. The log tells of the first of each reason, at the level INFO.
 """
 
+import logging
 import os
 import threading
 from collections import Counter
@@ -40,6 +41,7 @@ REASONS: Final[Mapping[str, str]] = {
 # Counts are bounded too: reasons come from plugins, which may put anything there.
 _MOST_REASONS: Final = 1000
 
+logger = logging.getLogger("littlebro")
 _lock = threading.RLock()
 _counts: Counter[tuple[str, str]] = Counter()
 _holding = threading.local()
@@ -55,17 +57,31 @@ def _start_anew() -> None:
 os.register_at_fork(after_in_child=_start_anew)
 
 
-def count(alias: str, reason: str, n: int = 1) -> None:
-    """Count `n` events of `alias` as lost for `reason`: one of `REASONS`, with details after a colon."""
+def count(alias: str, reason: str, n: int = 1, level: int = logging.INFO) -> None:
+    """Count `n` events of `alias` as lost for `reason`: one of `REASONS`, with details after a colon.
+
+    The first since the counts were taken is logged at `level`.
+    """
     reason = shown(reason)[:200]
     held: Counter[tuple[str, str]] | None = getattr(_holding, "counts", None)
     if held is not None:
         held[alias, reason] += n
         return
+    if _add(
+        alias, reason, n
+    ):  # told when it is counted: a handler of logs that tracks may lose an event, too
+        why = REASONS.get(reason.partition(":")[0], "")
+        logger.log(level, "littlebro[%s]: events are lost, and counted as %s. %s", alias, reason, why)
+
+
+def _add(alias: str, reason: str, n: int) -> bool:
+    """Add `n` to a count; return whether it is the first of its kind since the counts were taken."""
     with _lock:
         if (alias, reason) not in _counts and len(_counts) >= _MOST_REASONS:
             reason = "other"
-        _counts[alias, reason] += n
+        before = _counts[alias, reason]
+        _counts[alias, reason] = before + n
+        return n > 0 == before
 
 
 @contextmanager
@@ -105,7 +121,7 @@ def drain(alias: str) -> dict[str, int]:
 def restore(alias: str, taken: Mapping[str, int]) -> None:
     """Put counts back that could not be written."""
     for reason, n in taken.items():
-        count(alias, reason, n)
+        _add(alias, reason, n)
 
 
 def store(notes: Iterable[Mapping[str, Any]], source: str) -> None:

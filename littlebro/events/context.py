@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from functools import wraps
 from inspect import isasyncgenfunction, isgeneratorfunction
-from types import MappingProxyType
+from types import CoroutineType, MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
 import msgspec
 from asgiref.sync import iscoroutinefunction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Awaitable, Iterator, Mapping
 
     from django.http import HttpRequest
 
@@ -97,7 +97,9 @@ class _Bound:
         @wraps(function)
         def bound(*args: Any, **kwargs: Any) -> Any:
             with _Bound(values):
-                return function(*args, **kwargs)
+                result = function(*args, **kwargs)
+            # `View.dispatch` of an async view is a plain function that returns a coroutine.
+            return _within(values, result) if type(result) is CoroutineType else result
 
         @wraps(function)
         async def abound(*args: Any, **kwargs: Any) -> Any:
@@ -105,6 +107,12 @@ class _Bound:
                 return await function(*args, **kwargs)
 
         return cast("_F", abound if iscoroutinefunction(function) else bound)
+
+
+async def _within(values: Mapping[str, Any], coroutine: Awaitable[Any]) -> Any:
+    """Await the coroutine with `values` bound."""
+    with _Bound(values):
+        return await coroutine
 
 
 @contextmanager

@@ -8,7 +8,7 @@ entry points is passed by, being stale for minutes and ignorant of packages.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint
 from typing import Any, Final, NamedTuple
 
@@ -16,12 +16,12 @@ from django.core.exceptions import ImproperlyConfigured
 from stevedore.driver import DriverManager
 from stevedore.exception import NoMatches
 
-from littlebro.exceptions import PluginError
+from littlebro.exceptions import LittlebroError, PluginError
 from littlebro.plugins import discovery, manager
 from littlebro.plugins.discovery import Kind, describe, entry_points, package_of, refusing, suggest
 from littlebro.plugins.validation import check_api
 
-__all__ = ["Part", "find", "installed"]
+__all__ = ["Part", "find", "installed", "made"]
 
 
 class _Contract(NamedTuple):
@@ -126,6 +126,18 @@ def find(kind: Kind, name_or_path: str, alias: str) -> type[Any]:
         raise ImproperlyConfigured(message) from (error.__cause__ or error)
     assert isinstance(found, type)  # noqa: S101 - _check_class has seen to it; this tells mypy
     return found
+
+
+def made(kind: Kind, name_or_path: str, alias: str, make: Callable[[], Any]) -> Any:
+    """Return what `make` makes of the class that `find` found; whatever else it raises is an `ImproperlyConfigured`."""
+    try:
+        return make()
+    except (ImproperlyConfigured, LittlebroError):
+        raise
+    except Exception as error:
+        option = _CONTRACTS[kind].option
+        message = f"LITTLEBRO[{alias!r}]: {option} {name_or_path!r} cannot be made: {describe(error)}."
+        raise ImproperlyConfigured(message) from error
 
 
 def _by_path(kind: Kind, path: str) -> object:

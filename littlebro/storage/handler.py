@@ -77,7 +77,10 @@ def _build(alias: str) -> BaseBackend:
     if not issubclass(found, BaseBackend):
         raise config.error(f"BACKEND {config.backend!r} is not derived from littlebro.storage.BaseBackend.")
     options = conf.check_options(alias, config.options, found.option_defaults, "OPTIONS")
-    return found(alias, config.location, options)
+    backend: BaseBackend = registry.made(
+        "backends", config.backend, alias, lambda: found(alias, config.location, options)
+    )
+    return backend
 
 
 backends = BackendHandler()

@@ -10,7 +10,8 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, MutableSequence, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Final
+from itertools import takewhile
+from typing import Any, Final, cast
 
 from littlebro.conf import nearest
 from littlebro.delivery.base import BaseTracker
@@ -20,7 +21,8 @@ from littlebro.events.event import Event
 __all__ = ["TrackedEventsMixin", "assert_not_tracked", "assert_tracked", "capture_events", "deliver_events"]
 
 _lock: Final = threading.RLock()
-_open: Final[list[MutableSequence[Event]]] = []
+# The blocks that are open, outermost first: the list of one that catches, a plain object for one that delivers.
+_open: Final[list[MutableSequence[Event] | object]] = []
 
 
 class _Tap:
@@ -30,7 +32,7 @@ class _Tap:
 
     def __call__(self, event: Event) -> bool:
         with _lock:
-            for events in _open:
+            for events in _catching():
                 events.append(event)
         return True
 
@@ -47,41 +49,37 @@ def capture_events() -> Iterator[list[Event]]:
     Blocks nest: what an inner one catches, the outer one has as well.
     """
     events: list[Event] = []
-    with _caught(events):
+    with _opened(events):
         yield events
 
 
 def discard_events() -> AbstractContextManager[None]:
     """Catch what is tracked inside the block, and keep none of it: for what is around tests."""
-    return _caught(deque(maxlen=0))
+    return _opened(deque(maxlen=0))
 
 
 @contextmanager
-def _caught(events: MutableSequence[Event]) -> Iterator[None]:
+def _opened(block: MutableSequence[Event] | object) -> Iterator[None]:
     with _lock:
-        _open.append(events)
-        BaseTracker.tap = _tap
+        _open.append(block)
+        BaseTracker.tap = _tap if _catching() else None
     try:
         yield
     finally:
         with _lock:
-            _open[:] = [other for other in _open if other is not events]
-            if not _open:
-                BaseTracker.tap = None
+            _open[:] = [other for other in _open if other is not block]
+            BaseTracker.tap = _tap if _catching() else None
 
 
-@contextmanager
-def deliver_events() -> Iterator[None]:
+def _catching() -> list[MutableSequence[Event]]:
+    """Return the lists of the blocks that catch: those inside the innermost one that delivers."""
+    inner = takewhile(lambda block: isinstance(block, MutableSequence), reversed(_open))
+    return cast("list[MutableSequence[Event]]", list(inner))
+
+
+def deliver_events() -> AbstractContextManager[None]:
     """Let events travel inside the block as they do on a site, whatever captures surround it."""
-    with _lock:
-        surrounding, _open[:] = list(_open), []
-        tap, BaseTracker.tap = BaseTracker.tap, None
-    try:
-        yield
-    finally:
-        with _lock:
-            _open[:] = surrounding
-            BaseTracker.tap = tap
+    return _opened(object())
 
 
 def assert_tracked(
