@@ -1,5 +1,6 @@
 """Faults that were found by reading and by use, each with the promise it broke."""
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from django.db import transaction
 
 from littlebro import tracker, trackers
 from littlebro.delivery import JournalTracker, losses
+from littlebro.delivery.segment import write_whole
 from littlebro_backends import memory
 from tests.test_transactions import rolled_back
 
@@ -123,3 +125,17 @@ def test_fsync_of_a_transaction(
     assert synced == ["file", "folder"]
     for path in journal.rglob("*.sealed"):
         path.unlink()
+
+
+def test_a_segment_whose_name_cannot_be_forced_to_the_disk_is_not_there(
+    journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is told that it was not written counts its events as lost; it must not be delivered after that."""
+
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, "the disk is ill")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="ill"):
+        write_whole(journal, b"line\n", sync=True)
+    assert list(journal.iterdir()) == []

@@ -187,23 +187,24 @@ def write_whole(folder: Path, lines: bytes, *, sync: bool, name: str = "") -> Pa
 
     `name` is the file's, if it is to have a certain one; a file of that name is replaced.
     """
-    file, private = _create(folder)
+    file, path = _create(folder)
     try:
         written = 0
         while written < len(lines):
             written += os.write(file.fileno(), lines[written:])
         if sync:
             os.fdatasync(file.fileno())
-        sealed = private.with_name(name or f"{private.name.removeprefix(PRIVATE)}{SEALED}")
-        os.rename(private, sealed)
+        sealed = path.with_name(name or f"{path.name.removeprefix(PRIVATE)}{SEALED}")
+        os.rename(path, sealed)
+        path = sealed
         if sync:
             sync_folder(folder)
     except OSError:
-        private.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
         raise
     finally:
         locks.release(file)
-    return sealed
+    return path
 
 
 def sync_folder(folder: Path) -> None:
