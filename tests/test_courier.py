@@ -12,7 +12,7 @@ from django.db import InterfaceError, connection, connections, transaction
 from littlebro import tracker
 from littlebro.delivery import JournalTracker, locks, losses
 from littlebro.delivery.segment import SEALED, claim, write_whole
-from littlebro.delivery.spool import Claim, Spool
+from littlebro.delivery.spool import Claim, Spool, Weight
 from littlebro.models import LossCount
 from tests.faults.harness import wait_until
 from tests.test_journal import event_line, stored, use
@@ -252,3 +252,32 @@ def test_a_connection_that_cannot_be_closed_does_not_end_the_thread(
     made.couriers[0].start()
     wait_until(lambda: len(closed) > 2, what="an idle thread")
     assert made.couriers[0].is_running()
+
+
+def test_what_a_sink_owes_is_weighed_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sink that was dead for days holds many files: between two weighings it is reckoned what comes and goes."""
+    ours, sink = Spool(tmp_path), Spool(tmp_path / "sinks" / "archive", linked=True)
+    weighed: list[Path] = []
+    weigh = Spool.weigh
+
+    def note(spool: Spool) -> Weight:
+        weighed.append(spool.folder)
+        return weigh(spool)
+
+    monkeypatch.setattr(Spool, "weigh", note)
+    for _ in range(3):
+        held = ours.take(write_whole(tmp_path, b"x" * 9 + b"\n", sync=False))
+        assert held is not None
+        assert not sink.is_full(30, every=60)
+        sink.link(held)
+        ours.discard(held)
+    assert sink.is_full(30, every=60)
+    owed = sink.take(sink.everything()[0])
+    assert owed is not None
+    sink.discard(owed)
+    assert not sink.is_full(30, every=60)
+    sink.everything()[0].unlink()  # another process delivered it
+    assert sink.is_full(20, every=60)
+    assert weighed == [sink.folder]
+    sink._next_weighing = 0.0
+    assert not sink.is_full(20, every=60)

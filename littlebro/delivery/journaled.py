@@ -226,7 +226,7 @@ class JournalTracker(BaseTracker):
             courier.start()
 
     def _fan_to(self, sink: str, spool: Spool, held: Claim) -> None:
-        if spool.weigh().size < self.options["SINK_MAX_BYTES"]:
+        if not spool.is_full(self.options["SINK_MAX_BYTES"], every=self.options["POLL_SECONDS"]):
             spool.link(held)
             return
         n = len(parse(held.content(), held.name).events)

@@ -74,6 +74,8 @@ class Spool:
         self._linked = linked
         # Segments sealed by this process, still open and locked: they outlive a deleted folder.
         self._own: dict[Path, io.FileIO] = {}
+        self._size = 0  # of what waits, in bytes, as far as this process knows; see is_full
+        self._next_weighing = 0.0
 
     def put(self, path: Path, file: io.FileIO) -> None:
         """Take a segment just sealed by this process; beyond a few, its lock is let go for others."""
@@ -124,9 +126,8 @@ class Spool:
             file = locks.hold(lock, "a+")
         except (BlockingIOError, FileNotFoundError, PermissionError):
             return None
-        if not in_place(
-            file.fileno(), lock
-        ):  # deleted by who had it; one of that name is somebody else's by now
+        # Deleted by who had it; one of that name is somebody else's by now.
+        if not in_place(file.fileno(), lock):
             locks.release(file)
             return None
         held = Claim(path, file, lock)
@@ -162,7 +163,9 @@ class Spool:
 
     def discard(self, held: Claim) -> None:
         """Delete a segment that is delivered, and let go of it; raises `OSError`, still held, if that fails."""
-        held.path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            self._size -= held.path.stat().st_size
+            held.path.unlink()
         self._unlock(held)
 
     def _unlock(self, held: Claim) -> None:
@@ -186,6 +189,7 @@ class Spool:
     def link(self, held: Claim) -> None:
         """Add a hard link to a segment of another spool, or a copy where that cannot be or has no name any more."""
         target = self.folder / f"{held.name}{SEALED}"
+        self._size += os.fstat(held.file.fileno()).st_size
         for _ in range(2):
             try:
                 os.link(held.path, target)
@@ -234,6 +238,17 @@ class Spool:
                 continue
             files, size, oldest = files + 1, size + found.st_size, min(oldest, found.st_mtime)
         return Weight(files, size, max(0.0, time.time() - oldest) if files else 0.0)
+
+    def is_full(self, most: int, every: float) -> bool:
+        """Return whether `most` bytes wait here.
+
+        All is weighed every so many seconds (it may be the files of many days); in between, what this process does is
+        reckoned.
+        """
+        if (now := time.monotonic()) >= self._next_weighing:
+            self._size = self.weigh().size
+            self._next_weighing = now + every
+        return self._size >= most
 
     def let_go(self) -> None:
         """Close all that this process holds open; the files stay."""
