@@ -55,9 +55,8 @@ def tail_of(session: Session, alias: str, lake: Lake | None, manifest: Manifest 
             tail = kept["tail", alias] = Tail(state, lake, manifest)
         waiting = tuple(outdated)
     for each in waiting:
-        if each.lock.acquire(
-            blocking=False
-        ):  # somebody is still at it otherwise; a later question will see to it
+        # Where somebody is still at it, a later question will see to it.
+        if each.lock.acquire(blocking=False):
             try:
                 each.drop(session)
                 each.is_gone = True

@@ -58,9 +58,8 @@ def _opened(path: str) -> Iterator[TextIO]:
     except BaseException as error:
         if not straight:
             part.unlink(missing_ok=True)
-        if isinstance(
-            error, OSError
-        ):  # of the file: what reads the events has words of its own for its errors
+        # Of the file: what reads the events has words of its own for its errors.
+        if isinstance(error, OSError):
             raise CommandError(f"{path} could not be written: {_reason(error)}.") from error
         raise
 

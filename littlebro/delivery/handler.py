@@ -85,9 +85,8 @@ class _DefaultTracker:
         value = getattr(found, name)
         if callable(value) and not name.startswith("_"):
             self.__dict__[name] = value
-            if not trackers.is_built(
-                "default", found
-            ):  # a setting changed meanwhile: the next call asks anew
+            # A setting changed meanwhile: the next call asks anew.
+            if not trackers.is_built("default", found):
                 self.__dict__.pop(name, None)
         return value
 

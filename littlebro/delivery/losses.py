@@ -67,9 +67,8 @@ def count(alias: str, reason: str, n: int = 1, level: int = logging.INFO) -> Non
     if held is not None:
         held[alias, reason] += n
         return
-    if _add(
-        alias, reason, n
-    ):  # told when it is counted: a handler of logs that tracks may lose an event, too
+    # Told when it is counted: a handler of logs that tracks may lose an event, too.
+    if _add(alias, reason, n):
         why = REASONS.get(reason.partition(":")[0], "")
         logger.log(level, "littlebro[%s]: events are lost, and counted as %s. %s", alias, reason, why)
 
