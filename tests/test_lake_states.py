@@ -125,6 +125,23 @@ def test_a_lake_of_another_version_keeps_nobody(
     assert people() == ["u:0", "u:1", "u:2"]  # the store was not asked to forget: the lake is a copy of it
 
 
+@pytest.mark.parametrize("how", ["forgotten", "expired"])
+def test_what_another_store_forgets(with_lake: Any, how: str) -> None:
+    """Two projects that share a folder, or one that moved its store: whoever is called alike is somebody else."""
+    fill(with_lake, [event(who="u1"), event(who="u2")])
+    lake.sync()
+    ours = with_lake.LITTLEBRO
+    fill(with_lake, [event(who="u1")])
+    assert (erase_person("default", "1", None) if how == "forgotten" else expire("default", WEEK)) == 0
+    folder = lake_of("default")
+    assert folder is not None
+    assert not list(folder.folder.glob("*.parquet"))
+    with_lake.LITTLEBRO = ours
+    assert people() == ["u:1", "u:2"]
+    lake.sync()
+    assert people() == ["u:1", "u:2"]
+
+
 @contextmanager
 def held_back(after: int) -> Iterator[None]:
     """Let the store tell so many events in the order of storing, as if somebody's transaction were open."""

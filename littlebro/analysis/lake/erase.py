@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from littlebro.analysis.engine import Session, engine
-from littlebro.analysis.lake.manifest import File, Lake, Manifest, lake_of
+from littlebro.analysis.lake.manifest import File, Lake, Manifest, lake_of, store_of
 from littlebro.analysis.lake.mend import mend
 from littlebro.analysis.lake.numbers import gather
 from littlebro.analysis.lake.write import merge_links, read_files, rewrite
@@ -28,8 +28,8 @@ _WAIT: Final = 600.0
 def erase_person(alias: str, user_id: str | None, anonymous_id: str | None) -> int:
     """Take all events with one of these ids out of the lake of the alias's store, in every collection.
 
-    Returns how many they were. A lake that this littlebro cannot read, of another version of it, is emptied as a whole,
-    and counts as none: the next sync makes it anew. Waits for a sync that is under way, ten minutes at most; raises
+    Returns how many they were. A lake that this littlebro cannot read, of another version of it, or that is another
+    store's, is emptied as a whole, and counts as none: the next sync makes it anew. Waits for a sync that is under way, ten minutes at most; raises
     `Busy` after that.
     """
     lake = lake_of(alias)
@@ -75,10 +75,11 @@ def expire(alias: str, query: EventQuery) -> int:
 def _whole(session: Session, lake: Lake) -> Manifest | None:
     """Return the present state, mended where files are damaged: nobody could tell what is in those.
 
-    None where there is no state that can be read; what may lie there all the same is deleted.
+    None where there is no state that can be read, or it is another store's, whose events are not to be judged by who
+    is to go from this one; what may lie there all the same is deleted.
     """
     manifest = lake.load()
-    if manifest is None:
+    if manifest is None or manifest.store != store_of(lake.alias):
         lake.clear()
         return None
     damaged = lake.damaged(manifest)
