@@ -142,6 +142,25 @@ def test_what_another_store_forgets(with_lake: Any, how: str) -> None:
     assert people() == ["u:1", "u:2"]
 
 
+def test_a_clock_that_is_set_back(with_lake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lake that was synced, and verified, at a moment that is yet to come is not taken for a fresh one."""
+    with_lake.LITTLEBRO_ANALYSIS_TAIL_EVENTS = 1
+    fill(with_lake, [event(who="u0"), event(who="u1")])
+    monkeypatch.setattr(Backend, "supports_scan_stored", False)
+    now = time.time
+    with monkeypatch.context() as patch:
+        patch.setattr("time.time", lambda: now() + 86_400)
+        lake.sync()
+    store(who="u2")
+    assert how_many_events() == 3
+    monkeypatch.setattr(Backend, "supports_scan_stored", True)
+    with monkeypatch.context() as patch:
+        patch.setattr("time.time", lambda: now() + 86_400)
+        lake.verify()
+    lake.sync()
+    assert present()[1].verified_at < now() + 60
+
+
 @contextmanager
 def held_back(after: int) -> Iterator[None]:
     """Let the store tell so many events in the order of storing, as if somebody's transaction were open."""

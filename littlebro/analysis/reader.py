@@ -175,7 +175,8 @@ def _present(lake: Lake | None, backend: BaseBackend, session: Session) -> Manif
         return None
     if manifest.store != store_of(lake.alias):
         return None
-    stale = not backend.supports_scan_stored and time.time() - manifest.synced_at > _STALE
+    age = time.time() - manifest.synced_at  # below 0 where the clock was set back
+    stale = not (backend.supports_scan_stored or 0 <= age <= _STALE)
     if stale or lake.damaged(manifest):
         _bring_up_to_date(lake.alias, session)
         manifest = lake.load()
