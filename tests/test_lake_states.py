@@ -205,6 +205,20 @@ def test_a_store_that_tells_nothing_for_a_while(with_lake: Any) -> None:
     assert lake.sync().rows == 3
 
 
+@pytest.mark.parametrize("chunk", [3, 100])
+def test_what_is_read_again_does_not_dwindle(with_lake: Any, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither with each sync that finds nothing, nor where the last chunk was short: the lake is not made anew."""
+    monkeypatch.setattr(sys.modules["littlebro.analysis.lake.sync"], "CHUNK", chunk)
+    fill(with_lake, [event(who=f"u{number}") for number in range(4)])
+    for _ in range(6):
+        lake.sync()
+    before = present()[1]
+    assert before.anchor != before.position
+    store(who="u5")
+    assert lake.sync().added == 1
+    assert present()[1].made == before.made
+
+
 def test_who_gets_a_number_in_the_tail(with_lake: Any) -> None:
     """A device that was never seen without its user has no number in the lake; there it is that user all the same."""
     fill(with_lake, [event(**LINKED), event(who="u5")])

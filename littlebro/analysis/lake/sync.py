@@ -10,13 +10,14 @@ whole, day by day.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
 from littlebro.analysis.engine import Session, engine
-from littlebro.analysis.lake.intake import Chunk, drop_known, holds_back, stage, stage_events
+from littlebro.analysis.lake.intake import OVERLAP, Chunk, drop_known, holds_back, stage, stage_events
 from littlebro.analysis.lake.manifest import Lake, Manifest, lake_of, store_of
 from littlebro.analysis.lake.mend import mend, verify_days
 from littlebro.analysis.lake.numbers import gather, number
@@ -75,6 +76,7 @@ class _Sync:
         old = lake.load()
         self.old = old if old is not None else Manifest()
         self.new = self.old
+        self.recent: deque[str] = deque(maxlen=OVERLAP)
         self.added = 0
         self.mended = 0
 
@@ -89,7 +91,7 @@ class _Sync:
         complete = self._take_in(end) if self.backend.supports_scan_stored else self._compare()
         self._commit(gather(self.session, self.lake, merge_links(self.session, self.lake, self.new)))
         self._commit(msgspec.structs.replace(self.new, complete=complete, synced_at=started))
-        due = not 0 <= started - self.new.verified_at <= _VERIFY_EVERY  # the clock may have been set back
+        due = abs(started - self.new.verified_at) > _VERIFY_EVERY  # the clock may have been set back
         if complete and (verify or (verify is None and due)) and self.backend.supports_scan_stored:
             self.mended += self._verify(started, deep=bool(verify))
         self._commit(compact(self.session, self.lake, self.new, today()))
@@ -117,12 +119,14 @@ class _Sync:
         """Add what was stored since; return whether that is all."""
         check = True
         after = self.new.anchor
+        self.recent.extend([] if after is None else [after])  # or it would come nearer to the last with each sync
         while True:
             chunk = stage(self.session, self.backend, after, CHUNK)
             days = None if check else self.new.ahead
             known = drop_known(self.session, self.lake, self.new, "staged", days) if chunk.events else 0
             if check and after is not None and not known and self._is_another_store(after, chunk.events):
                 self._commit(self.lake.begin())
+                self.recent.clear()
                 after = None
                 continue
             if chunk.events:
@@ -138,7 +142,8 @@ class _Sync:
         files = write_table(self.session, self.lake, "staged")
         links = write_links(self.session, self.lake, "staged") if files else ()
         self.added += sum(file.rows for file in files)
-        position, anchor = chunk.positions[-1], chunk.positions[0]
+        self.recent.extend(chunk.positions)
+        position, anchor = self.recent[-1], self.recent[0]
         if not files and (position, anchor) == (self.new.position, self.new.anchor):
             return
         together = None if new.links is None else (*new.links, *links)
