@@ -29,8 +29,8 @@ def erase_person(alias: str, user_id: str | None, anonymous_id: str | None) -> i
     """Take all events with one of these ids out of the lake of the alias's store, in every collection.
 
     Returns how many they were. A lake that this littlebro cannot read, of another version of it, or that is another
-    store's, is emptied as a whole, and counts as none: the next sync makes it anew. Waits for a sync that is under way, ten minutes at most; raises
-    `Busy` after that.
+    store's, is emptied as a whole, and counts as none: the next sync makes it anew. Waits for a sync that is under way,
+    ten minutes at most; raises `Busy` after that.
     """
     lake = lake_of(alias)
     if lake is None or not lake.folder.exists():
