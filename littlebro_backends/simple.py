@@ -26,7 +26,7 @@ from littlebro.storage import BaseBackend, SaveResult
 from littlebro_backends.simple_copying import copied, has_copy
 from littlebro_backends.simple_faults import gave_way, refusal
 from littlebro_backends.simple_leaving import copy_rows
-from littlebro_backends.simple_order import rows_as_stored
+from littlebro_backends.simple_order import rows_as_stored, rows_in_sight
 from littlebro_backends.simple_reading import Table
 from littlebro_backends.simple_writing import WRITERS, chunks, writing_cursor
 
@@ -144,6 +144,15 @@ class Backend(BaseBackend):
             in_transaction = connection.in_atomic_block
         for row in rows_as_stored(self._cursor, table, key, in_transaction):
             yield str(row[0]), table.event(row)
+
+    def scan_visible(self, after: str | None = None) -> Iterator[tuple[str | None, Event]]:
+        """See BaseBackend.scan_visible()."""
+        key = _key(after)
+        with self._connection() as connection:
+            table = Table(connection, self._name)
+            in_transaction = connection.in_atomic_block
+        for in_order, row in rows_in_sight(self._cursor, table, key, in_transaction):
+            yield str(row[0]) if in_order else None, table.event(row)
 
     @property
     def supports_copy_stored(self) -> bool:

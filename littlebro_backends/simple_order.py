@@ -18,7 +18,7 @@ from littlebro_backends.simple_writing import ADVISORY_LOCK
 if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
 
-__all__ = ["rows_as_stored", "writers_ended"]
+__all__ = ["rows_as_stored", "rows_in_sight", "writers_ended"]
 
 _CHUNK: Final = 1_000
 _WAIT: Final = 1.0  # seconds for writers that were under way when the reading began
@@ -48,6 +48,25 @@ def rows_as_stored(open_cursor: OpenCursor, table: Table, after: int, in_transac
         if not whole or len(whole) < len(rows if keys is None else keys) or whole[-1][0] >= last:
             return
         after = whole[-1][0]
+
+
+def rows_in_sight(
+    open_cursor: OpenCursor, table: Table, after: int, in_transaction: bool
+) -> Iterator[tuple[bool, Any]]:
+    """Yield (True, row) for the rows of `rows_as_stored`, and then (False, row) for those that can be seen behind them.
+
+    Whatever could be seen when this began is among them.
+    """
+    with open_cursor() as cursor:
+        last = table.last_key(cursor)
+    for row in rows_as_stored(open_cursor, table, after, in_transaction):
+        after = row[0]
+        yield True, row
+    while after < last:
+        with open_cursor() as cursor:
+            rows = table.stored(cursor, after, last, _CHUNK)
+        yield from ((False, row) for row in rows)
+        after = rows[-1][0] if rows else last
 
 
 def writers_ended(cursor: CursorWrapper) -> bool:

@@ -206,7 +206,9 @@ def test_a_store_that_tells_nothing_for_a_while(with_lake: Any) -> None:
 
 
 @pytest.mark.parametrize("chunk", [3, 100])
-def test_what_is_read_again_does_not_dwindle(with_lake: Any, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_read_again_does_not_dwindle(
+    with_lake: Any, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Neither with each sync that finds nothing, nor where the last chunk was short: the lake is not made anew."""
     monkeypatch.setattr(sys.modules["littlebro.analysis.lake.sync"], "CHUNK", chunk)
     fill(with_lake, [event(who=f"u{number}") for number in range(4)])

@@ -164,7 +164,8 @@ def _open(
             )
         _bring_up_to_date(alias, session)
     raise LakeError(
-        f"The lake of {alias!r} does not keep up with what is stored; `littlebro sync` tells more."
+        f"The lake of {alias!r} does not keep up with what is stored, or a transaction that stores events has long been"
+        " open; `littlebro sync` tells more."
     )
 
 

@@ -30,6 +30,9 @@ from littlebro.storage.base import BaseBackend
 __all__ = ["Tail", "tail_of"]
 
 _RECENT: Final = 200  # events that are looked at again
+_Seen = tuple[
+    str | None, Event
+]  # an event with its position in the order of storing, None where it has none yet
 _numbers = itertools.count(1)
 _guard = threading.Lock()
 _LINK_KEY: Final = "anonymous_id, user_id, ts, id, collection"
@@ -110,12 +113,12 @@ class Tail:
         if not backend.supports_scan_stored:
             return self._read_whole(session, backend, limit)
         before = self._count(backend)
-        news = self._news(backend, limit) if self._made else None
+        news = self._news(backend, limit) if self._made and self._in_order else None
         if news is None or not self._is_complete(backend, before, len(news)):
             self.drop(session)
             news = self._news(backend, limit) or []
             if len(news) <= limit and not self._is_complete(backend, before, len(news)):
-                # Somebody's transaction is open, so that not all can be read in the order of storing.
+                # Not all is told in the order of storing yet, nor seen behind it.
                 return self._read_whole(session, backend, limit)
         if self.rows + len(news) > limit:
             return False
@@ -141,22 +144,25 @@ class Tail:
         self.numbered = self._numbered
         self._before = self._base
         self._recent: list[tuple[str, str, str]] = []
+        self._in_order = True  # or some have no place in the order of storing: next time all is read again
 
-    def _remember(self, news: list[tuple[str, Event]]) -> None:
-        self._recent += [(position, event.collection, event.id) for position, event in news]
+    def _remember(self, news: list[_Seen]) -> None:
+        self._in_order = all(position is not None for position, _ in news)
+        self._recent += [(position or "", event.collection, event.id) for position, event in news]
         surplus = len(self._recent) - _RECENT
         if surplus > 0:
             self._before = self._recent[surplus - 1][0]
             del self._recent[:surplus]
 
-    def _news(self, backend: BaseBackend, limit: int) -> list[tuple[str, Event]] | None:
+    def _news(self, backend: BaseBackend, limit: int) -> list[_Seen] | None:
         """Return what was stored since, up to one more than `limit` allows; None where what was there is not."""
-        found = backend.scan_stored(self._before)
+        found = backend.scan_visible(self._before)
         for known in self._recent:
             position, event = next(found, ("", None))
             if event is None and holds_back(backend):
                 return []
-            if event is None or known != (position, event.collection, event.id):
+            # What had a place may be without one for a while, as long as somebody's transaction is open.
+            if event is None or known != (position or known[0], event.collection, event.id):
                 return None
         return list(islice(found, max(0, limit - self.rows) + 1))
 
@@ -177,7 +183,7 @@ class Tail:
         if len(events) > limit:
             return False
         self._add(session, iter(events))
-        self._recent = [("", "", "")]  # no place in the order of storing: next time all is read again
+        self._in_order = False
         return True
 
     def _add(self, session: Session, events: Iterator[Event]) -> None:

@@ -104,6 +104,13 @@ class BaseBackend:
         """
         self._refuse("scan_stored", "be read in order of storing")
 
+    def scan_visible(self, after: str | None = None) -> Iterator[tuple[str | None, Event]]:
+        """Yield the pairs of `scan_stored`, and then (None, event) for those before which it ends.
+
+        These can be seen by now, and will have a place in the order later; by default there are none.
+        """
+        return self.scan_stored(after)
+
     def copy_stored(
         self, after: str | None, limit: int, recent: int, write: Callable[[bytes], object]
     ) -> Sequence[str]:
