@@ -219,6 +219,7 @@ def test_what_is_read_again_does_not_dwindle(
     store(who="u5")
     assert lake.sync().added == 1
     assert present()[1].made == before.made
+    assert how_many_events() == 5
 
 
 def test_who_gets_a_number_in_the_tail(with_lake: Any) -> None:

@@ -76,7 +76,8 @@ class _Sync:
         old = lake.load()
         self.old = old if old is not None else Manifest()
         self.new = self.old
-        self.recent: deque[str] = deque(maxlen=OVERLAP)
+        # No more than a chunk: the first one alone is held against all that is in.
+        self.recent: deque[str] = deque(maxlen=min(OVERLAP, CHUNK))
         self.added = 0
         self.mended = 0
 
