@@ -23,6 +23,7 @@ from littlebro.analysis import lake
 from littlebro.analysis.engine import engine
 from littlebro.analysis.lake.manifest import lake_of
 from littlebro.analysis.reader import open_reader
+from littlebro.analysis.scratch import Scratch
 from littlebro.events.event import Event
 from littlebro.events.query import EventQuery
 from littlebro.exceptions import AnalysisError, AnalysisTimeout, LakeError
@@ -159,6 +160,32 @@ def test_deleted_folder(filled: Path) -> None:
     assert ids() == stored()
     assert lake.sync().added == 300
     assert ids() == stored()
+
+
+def test_full_disk(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Report and sync say so, and go on where there is room again."""
+
+    def full(*_: Any) -> Path:
+        path = tmp_path / "full"
+        path.symlink_to("/dev/full")
+        return path
+
+    backends["default"].save_many([made(1000)])
+    with monkeypatch.context() as patch:
+        patch.setattr(Scratch, "file", full)
+        for ask in (ids, lake.sync):
+            with pytest.raises(LakeError, match="No space left"):
+                ask()
+    assert ids() == stored()
+    assert lake.sync().added == 1
+
+
+def test_folder_that_cannot_be_written(filled: Path, settings: Any) -> None:
+    """Report and sync name it; not even root makes a folder in /sys."""
+    settings.LITTLEBRO_LAKE = "/sys/littlebro"
+    for ask in (ids, lake.sync):
+        with pytest.raises(LakeError, match="/sys/littlebro"):
+            ask()
 
 
 @pytest.mark.parametrize("kind", ["events", "links", "people", "manifest"])

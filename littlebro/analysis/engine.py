@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import errno
 import os
 import threading
 import time
@@ -32,6 +33,7 @@ __all__ = ["Engine", "Session", "engine"]
 
 _LONGEST_MILLISECONDS: Final = 2**31 - 1
 _AGAIN: Final = 0.05  # seconds between interruptions of a question that is out of time
+_DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 class Session:
@@ -159,16 +161,27 @@ class Engine:
 
     @contextmanager
     def session(self, seconds: float | None) -> Iterator[Session]:
-        """Give a session that must be done after `seconds`; None is for work that nobody waits for."""
-        with self._lock:
-            instance = self._current()
-            session = Session(instance, seconds)
-            instance.sessions.add(session)
+        """Give a session that must be done after `seconds`; None is for work that nobody waits for.
+
+        Raises `LakeError` where one of its folders is full, or not for this process to read and write.
+        """
         try:
-            yield session
-        finally:
-            session.close()
-            self._bury()
+            with self._lock:
+                instance = self._current()
+                session = Session(instance, seconds)
+                instance.sessions.add(session)
+            try:
+                yield session
+            finally:
+                session.close()
+                self._bury()
+        except OSError as error:
+            if error.errno not in _DISK:
+                raise
+            raise LakeError(
+                "The folder of the lake, or the one for temporary files, is full, or this process may not read and"
+                f" write there: {error}"
+            ) from error
 
     def _current(self) -> _Instance:
         if self._pid != os.getpid():

@@ -35,7 +35,7 @@ def erase_person(alias: str, user_id: str | None, anonymous_id: str | None) -> i
     lake = lake_of(alias)
     if lake is None or not lake.folder.exists():
         return 0
-    with lake.writing(_WAIT), engine.session(None) as session:
+    with engine.session(None) as session, lake.writing(_WAIT):
         manifest = _whole(session, lake)
         if manifest is None:
             return 0
@@ -60,7 +60,7 @@ def expire(alias: str, query: EventQuery) -> int:
     if lake is None or not lake.folder.exists() or query.end is None:
         return 0
     end = microseconds(query.end)
-    with lake.writing(_WAIT), engine.session(None) as session:
+    with engine.session(None) as session, lake.writing(_WAIT):
         manifest = _whole(session, lake)
         if manifest is None:
             return 0

@@ -57,7 +57,7 @@ def sync(
     lake = lake_of(alias)
     if lake is None:
         raise LakeError("LITTLEBRO_LAKE is not set: there is no lake; reports read the store itself.")
-    with lake.writing(wait), engine.session(None) as session:
+    with engine.session(None) as session, lake.writing(wait):
         return _Sync(session, lake, backends[alias]).run(seconds, verify)
 
 
