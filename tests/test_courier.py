@@ -3,6 +3,7 @@
 import fcntl
 import shutil
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from littlebro import tracker
 from littlebro.delivery import JournalTracker, locks, losses
 from littlebro.delivery.segment import SEALED, claim, write_whole
 from littlebro.delivery.spool import Claim, Spool, Weight
-from littlebro.models import LossCount
+from littlebro.models import DeadLetter, LossCount, Tombstone
+from littlebro.tasks import purge
+from tests.commanding import event, kept, letter, run
 from tests.faults.harness import wait_until
 from tests.test_journal import event_line, stored, use
 
@@ -165,6 +168,44 @@ def test_what_a_database_without_autocommit_takes_is_committed(
     wait_until(lambda: made.flush(5) and LossCount.objects.count() == 2, what="those that came later")
     assert sorted(LossCount.objects.values_list("reason", "n")) == [("invalid", 1), ("other", 2)]
     connection.rollback()
+
+
+def test_commands_commit_where_nobody_else_does(
+    settings: Any, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With AUTOCOMMIT off in DATABASES, what commands and beat's task did was gone with the process."""
+    use(settings, journal)
+    tracker.deliver([event("1", user_id="ann"), event("2", user_id="bob")])
+    letter("3")
+    settings.LITTLEBRO = {"default": {**settings.LITTLEBRO["default"], "RETENTION_DAYS": 7}}
+    tracker.deliver([event("4", timestamp=datetime(2020, 1, 1, tzinfo=UTC))])
+    connection.close()
+    monkeypatch.setitem(connections.settings["default"], "AUTOCOMMIT", False)
+    assert run("forget", "--user", "ann", "--no-input")[0] == 0
+    assert run("deadletters", "replay", "--all")[0] == 0
+    purge()
+    connection.close()
+    monkeypatch.undo()
+    assert kept() == ["2", "3"]
+    assert Tombstone.objects.exists()
+    assert not DeadLetter.objects.exists()
+
+
+def test_a_command_leaves_the_commit_to_a_caller_in_a_transaction(
+    settings: Any, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Code that has a connection open, and calls a command, commits both or neither."""
+    use(settings, journal)
+    connection.close()
+    monkeypatch.setitem(connections.settings["default"], "AUTOCOMMIT", False)
+    letter("1")
+    assert run("deadletters", "delete", "--all", "--no-input")[0] == 0
+    connection.rollback()
+    letter("2")
+    connection.rollback()
+    connection.close()
+    monkeypatch.undo()
+    assert not DeadLetter.objects.exists()
 
 
 def test_upkeep_is_not_done_where_the_caller_commits_by_himself(settings: Any, journal: Path) -> None:
