@@ -73,7 +73,10 @@ class JournalTracker(BaseTracker):
             journal = Journal(folder, self.options, on_work=self._work, on_lost=self._lost)
         except ImproperlyConfigured as error:
             raise self.config.error(str(error)) from error
-        self._sinks = {sink: Spool(folder / "sinks" / sink, linked=True) for sink in self.config.sinks}
+        self._sinks = {
+            sink: Spool(folder / "sinks" / sink, linked=True, spare=folder / "spare" / sink)
+            for sink in self.config.sinks
+        }
         # Without sinks, also what was handed to them before they were taken out of the settings.
         suffixes = (FANNED,) if self._sinks else (SEALED, FANNED)
         self.couriers = [Courier(f"{self.alias}", journal.spool, suffixes, self._deliver_main, self._chores)]
