@@ -322,3 +322,19 @@ def test_what_a_sink_owes_is_weighed_now_and_then(tmp_path: Path, monkeypatch: p
     assert weighed == [sink.folder]
     sink._next_weighing = 0.0
     assert not sink.is_full(20, every=60)
+
+
+def test_a_flush_is_no_heavy_load(settings: Any, journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a backend is away thousands of files wait, and a look at them takes its time."""
+    made = use(settings, journal)
+    lay_newer(journal, 1)
+    looks = []
+    everything = Spool.everything
+
+    def look_slowly(spool: Spool) -> list[Path]:
+        looks.append(time.sleep(0.05))
+        return everything(spool)
+
+    monkeypatch.setattr(Spool, "everything", look_slowly)
+    assert not made.flush(2)
+    assert len(looks) < 15
