@@ -141,7 +141,7 @@ class Backend(BaseBackend):
         key = _key(after)
         with self._connection() as connection:
             table = Table(connection, self._name)
-            in_transaction = connection.in_atomic_block
+            in_transaction = connection.in_atomic_block or not connection.get_autocommit()
         for row in rows_as_stored(self._cursor, table, key, in_transaction):
             yield str(row[0]), table.event(row)
 
@@ -235,7 +235,8 @@ class Backend(BaseBackend):
         try:
             yield connection
         except (OperationalError, InterfaceError):
-            if not connection.in_atomic_block:
+            # In a transaction of the caller's it is his; with autocommit off there may be one.
+            if connection.autocommit and not connection.in_atomic_block:
                 connection.close_if_unusable_or_obsolete()
             raise
 
