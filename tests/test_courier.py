@@ -338,3 +338,18 @@ def test_a_flush_is_no_heavy_load(settings: Any, journal: Path, monkeypatch: pyt
     monkeypatch.setattr(Spool, "everything", look_slowly)
     assert not made.flush(2)
     assert len(looks) < 15
+
+
+def test_a_folder_that_cannot_be_listed_is_not_flushed(settings: Any, journal: Path) -> None:
+    """Flush says so; raising, it took a view along, and at exit it kept the other aliases from delivering theirs."""
+    made = use(settings, journal)
+    tracker.track_event("seen")
+    folder, moved = journal / "default", journal / "moved"
+    folder.rename(moved)
+    folder.symlink_to(folder)  # which not even root gets into
+    assert not made.flush(0.5)
+    folder.unlink()
+    moved.rename(folder)
+    made.close()
+    assert made.upkeep()["left"] == 0
+    assert stored() == ["seen"]

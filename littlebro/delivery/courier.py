@@ -261,10 +261,18 @@ class Courier:
 
 
 def wait_for(spools: Sequence[Spool], couriers: Sequence[Courier], timeout: float) -> bool:
-    """Hurry the couriers, and wait until what lies in the spools is delivered; return whether it is.
+    """Hurry the couriers, and wait until what lies in the spools is delivered; return whether it is known to be.
 
     Code that delivers events (a hook) holds up its own segment, and does not wait.
     """
+    try:
+        return _wait_for(spools, couriers, timeout)
+    except OSError as error:  # a folder that may not be entered for now
+        logger.warning("littlebro: what waits for delivery cannot be listed: %s", error)
+        return False
+
+
+def _wait_for(spools: Sequence[Spool], couriers: Sequence[Courier], timeout: float) -> bool:
     end, hurry = time.monotonic() + timeout, 0.0
     names = _names(spools)
     while names:
