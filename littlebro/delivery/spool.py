@@ -104,7 +104,7 @@ class Spool:
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except OSError:
-                if len(self._folders) == 1:
+                if folder is self._folders[-1]:
                     raise
         return found
 
