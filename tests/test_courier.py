@@ -328,11 +328,12 @@ def test_a_flush_is_no_heavy_load(settings: Any, journal: Path, monkeypatch: pyt
     """While a backend is away thousands of files wait, and a look at them takes its time."""
     made = use(settings, journal)
     lay_newer(journal, 1)
-    looks = []
+    looks: list[Spool] = []
     everything = Spool.everything
 
     def look_slowly(spool: Spool) -> list[Path]:
-        looks.append(time.sleep(0.05))
+        looks.append(spool)
+        time.sleep(0.05)
         return everything(spool)
 
     monkeypatch.setattr(Spool, "everything", look_slowly)

@@ -171,6 +171,7 @@ def test_a_replica_that_is_behind_brings_nobody_back(settings: Any) -> None:
     """Whether a person was forgotten is asked where it was written down."""
     settings.DATABASE_ROUTERS = [f"{__name__}.ReadsAReplica"]
     late = tracker.build("late", user=ANN)
+    assert late is not None
     forget("default", user_id=ANN)
     tracker.deliver([late])
     assert all_of() == []
