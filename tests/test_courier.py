@@ -354,3 +354,17 @@ def test_a_folder_that_cannot_be_listed_is_not_flushed(settings: Any, journal: P
     made.close()
     assert made.upkeep()["left"] == 0
     assert stored() == ["seen"]
+
+
+def test_a_segment_that_cannot_be_sealed_is_not_flushed(settings: Any, journal: Path) -> None:
+    """In a folder that is read-only for now it keeps its name, and is delivered after that."""
+    made = use(settings, journal)
+    tracker.track_event("seen")
+    (active,) = (journal / "default").glob("*.active")
+    in_its_way = active.with_suffix(SEALED)
+    in_its_way.mkdir()
+    assert not made.flush(0.5)
+    in_its_way.rmdir()
+    assert made.upkeep()["adopted"] == 1
+    assert made.flush(5)
+    assert stored() == ["seen"]

@@ -275,7 +275,7 @@ class JournalTracker(BaseTracker):
             return True
         self.write_losses(force=False)
         journal.seal()
-        return wait_for(self._spools(journal), self.couriers, timeout)
+        return wait_for(self._spools(journal), self.couriers, timeout) and not journal.has_unsealed()
 
     def _spools(self, journal: Journal) -> list[Spool]:
         return [journal.spool, *self._sinks.values()]
