@@ -37,6 +37,7 @@ from littlebro.delivery.batch import parse_message
 from littlebro.delivery.courier import close_connections, commit_connections
 from littlebro.delivery.handler import trackers
 from littlebro.delivery.journaled import close_all, keep_notes
+from littlebro.delivery.transactions import committing
 from littlebro.events.context import inside_delivery
 from littlebro.events.event import FORMAT, Event
 from littlebro.exceptions import NewerFormat
@@ -240,7 +241,8 @@ def purge() -> None:
     """Delete the events that are past the RETENTION_DAYS of their alias."""
     for alias in conf.aliases():
         try:
-            deleted = erasure.purge(alias)
+            with committing():
+                deleted = erasure.purge(alias)
         except Exception:
             logger.exception("littlebro[%s]: purging failed.", alias)
             continue

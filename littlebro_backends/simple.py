@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from heapq import merge
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 import msgspec
 from django.core.management import call_command
@@ -36,8 +36,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Backend"]
 
+T = TypeVar("T")
+
 _PAGES: Final = (128, 1_000)  # rows of the first chunk and of those that follow
 _MERGED: Final = 8  # names that are read side by side; more are picked out of all events
+_TRIES: Final = 3  # of a statement that the database undoes in favour of another's
 _order: Final = attrgetter("collection", "id")
 _UNENCODABLE: Final = (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError)
 
@@ -73,17 +76,21 @@ class Backend(BaseBackend):
             raise EventRefused(reason) from error
 
     def _save(self, batch: Sequence[Event]) -> SaveResult:
-        """Write; once more where the database gave way to somebody else, unless that undid more than this batch."""
-        alone = False
-        try:
-            with self._connection() as connection:
-                alone = not connection.in_atomic_block and connection.get_autocommit()
-                return self._write(connection, batch)
-        except OperationalError as error:
-            if not alone or not gave_way(error):
-                raise
-        with self._connection() as connection:
-            return self._write(connection, batch)
+        return self._patiently(lambda connection: self._write(connection, batch))
+
+    def _patiently(self, work: Callable[[BaseDatabaseWrapper], T]) -> T:
+        """Do `work`; again where the database gave way to somebody else, unless that undid more than this work."""
+        left = _TRIES
+        while True:
+            left -= 1
+            alone = False
+            try:
+                with self._connection() as connection:
+                    alone = not connection.in_atomic_block and connection.get_autocommit()
+                    return work(connection)
+            except OperationalError as error:
+                if not (alone and left and gave_way(error)):
+                    raise
 
     def _write(self, connection: BaseDatabaseWrapper, batch: Sequence[Event]) -> SaveResult:
         if copied(connection, connection.ops.quote_name(self._name), batch):
@@ -141,7 +148,7 @@ class Backend(BaseBackend):
         key = _key(after)
         with self._connection() as connection:
             table = Table(connection, self._name)
-            in_transaction = connection.in_atomic_block
+            in_transaction = connection.in_atomic_block or not connection.get_autocommit()
         for row in rows_as_stored(self._cursor, table, key, in_transaction):
             yield str(row[0]), table.event(row)
 
@@ -204,7 +211,10 @@ class Backend(BaseBackend):
     def _delete(self, keys: Sequence[int]) -> int:
         if not keys:
             return 0
-        with self._connection() as connection, connection.cursor() as cursor:
+        return self._patiently(lambda connection: self._delete_rows(connection, sorted(keys)))
+
+    def _delete_rows(self, connection: BaseDatabaseWrapper, keys: Sequence[int]) -> int:
+        with connection.cursor() as cursor:
             return Table(connection, self._name).delete(cursor, keys)
 
     def setup(self) -> None:
@@ -244,7 +254,8 @@ class Backend(BaseBackend):
         try:
             yield connection
         except (OperationalError, InterfaceError):
-            if not connection.in_atomic_block:
+            # In a transaction of the caller's it is his; with autocommit off there may be one.
+            if connection.autocommit and not connection.in_atomic_block:
                 connection.close_if_unusable_or_obsolete()
             raise
 

@@ -153,6 +153,15 @@ class TestStatus:
         assert "last error of the backend: " in out
         assert "backend: does not answer" in out
 
+    def test_a_journal_that_may_not_be_entered(self, journal: Path) -> None:
+        """That of another account, for instance: the other aliases are shown, and this one is named."""
+        (journal / "default").parent.mkdir(exist_ok=True)
+        (journal / "default").symlink_to("default")  # which not even root gets into
+        code, out, said = run("status")
+        assert code == 1
+        assert "audit: tracker" in out
+        assert "Cannot be read: LITTLEBRO['default']: OSError" in said
+
     def test_broken_alias(self, settings: Settings) -> None:
         """One wrong alias is shown beside the right ones; the exit code tells."""
         settings.LITTLEBRO = {"default": {}, "bad": {"BACKEND": "simpel"}}

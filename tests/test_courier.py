@@ -3,6 +3,7 @@
 import fcntl
 import shutil
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from littlebro import tracker
 from littlebro.delivery import JournalTracker, locks, losses
 from littlebro.delivery.segment import SEALED, claim, write_whole
 from littlebro.delivery.spool import Claim, Spool, Weight
-from littlebro.models import LossCount
+from littlebro.models import DeadLetter, LossCount, Tombstone
+from littlebro.tasks import purge
+from tests.commanding import event, kept, letter, run
 from tests.faults.harness import wait_until
 from tests.test_journal import event_line, stored, use
 
@@ -167,6 +170,44 @@ def test_what_a_database_without_autocommit_takes_is_committed(
     connection.rollback()
 
 
+def test_commands_commit_where_nobody_else_does(
+    settings: Any, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With AUTOCOMMIT off in DATABASES, what commands and beat's task did was gone with the process."""
+    use(settings, journal)
+    tracker.deliver([event("1", user_id="ann"), event("2", user_id="bob")])
+    letter("3")
+    settings.LITTLEBRO = {"default": {**settings.LITTLEBRO["default"], "RETENTION_DAYS": 7}}
+    tracker.deliver([event("4", timestamp=datetime(2020, 1, 1, tzinfo=UTC))])
+    connection.close()
+    monkeypatch.setitem(connections.settings["default"], "AUTOCOMMIT", False)
+    assert run("forget", "--user", "ann", "--no-input")[0] == 0
+    assert run("deadletters", "replay", "--all")[0] == 0
+    purge()
+    connection.close()
+    monkeypatch.undo()
+    assert kept() == ["2", "3"]
+    assert Tombstone.objects.exists()
+    assert not DeadLetter.objects.exists()
+
+
+def test_a_command_leaves_the_commit_to_a_caller_in_a_transaction(
+    settings: Any, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Code that has a connection open, and calls a command, commits both or neither."""
+    use(settings, journal)
+    connection.close()
+    monkeypatch.setitem(connections.settings["default"], "AUTOCOMMIT", False)
+    letter("1")
+    assert run("deadletters", "delete", "--all", "--no-input")[0] == 0
+    connection.rollback()
+    letter("2")
+    connection.rollback()
+    connection.close()
+    monkeypatch.undo()
+    assert not DeadLetter.objects.exists()
+
+
 def test_upkeep_is_not_done_where_the_caller_commits_by_himself(settings: Any, journal: Path) -> None:
     """With autocommit off a rollback may come that takes back what was stored."""
     made = use(settings, journal)
@@ -281,3 +322,49 @@ def test_what_a_sink_owes_is_weighed_now_and_then(tmp_path: Path, monkeypatch: p
     assert weighed == [sink.folder]
     sink._next_weighing = 0.0
     assert not sink.is_full(20, every=60)
+
+
+def test_a_flush_is_no_heavy_load(settings: Any, journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a backend is away thousands of files wait, and a look at them takes its time."""
+    made = use(settings, journal)
+    lay_newer(journal, 1)
+    looks: list[Spool] = []
+    everything = Spool.everything
+
+    def look_slowly(spool: Spool) -> list[Path]:
+        looks.append(spool)
+        time.sleep(0.05)
+        return everything(spool)
+
+    monkeypatch.setattr(Spool, "everything", look_slowly)
+    assert not made.flush(2)
+    assert len(looks) < 15
+
+
+def test_a_folder_that_cannot_be_listed_is_not_flushed(settings: Any, journal: Path) -> None:
+    """Flush says so; raising, it took a view along, and at exit it kept the other aliases from delivering theirs."""
+    made = use(settings, journal)
+    tracker.track_event("seen")
+    folder, moved = journal / "default", journal / "moved"
+    folder.rename(moved)
+    folder.symlink_to(folder)  # which not even root gets into
+    assert not made.flush(0.5)
+    folder.unlink()
+    moved.rename(folder)
+    made.close()
+    assert made.upkeep()["left"] == 0
+    assert stored() == ["seen"]
+
+
+def test_a_segment_that_cannot_be_sealed_is_not_flushed(settings: Any, journal: Path) -> None:
+    """In a folder that is read-only for now it keeps its name, and is delivered after that."""
+    made = use(settings, journal)
+    tracker.track_event("seen")
+    (active,) = (journal / "default").glob("*.active")
+    in_its_way = active.with_suffix(SEALED)
+    in_its_way.mkdir()
+    assert not made.flush(0.5)
+    in_its_way.rmdir()
+    assert made.upkeep()["adopted"] == 1
+    assert made.flush(5)
+    assert stored() == ["seen"]

@@ -30,6 +30,16 @@ class KeepsAll(Memory):
     delete_many = BaseBackend.delete_many
 
 
+class ReadsAReplica:
+    """Django's own example of a router; the replica has not heard of anything yet."""
+
+    def db_for_read(self, model: Any, **_: Any) -> str:
+        return "other"
+
+    def db_for_write(self, model: Any, **_: Any) -> str:
+        return "default"
+
+
 @pytest.fixture(params=["memory", "simple"])
 def backend(request: pytest.FixtureRequest) -> dict[str, Any]:
     return {
@@ -153,6 +163,18 @@ def test_a_late_batch_does_not_bring_them_back(monkeypatch: pytest.MonkeyPatch) 
     tracker.track_event("new", user=ANN)
     assert trackers["default"].upkeep()["left"] == 0
     assert sorted(event.name for event in all_of()) == ["d", "e", "new"]
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+@pytest.mark.usefixtures("_dummy")
+def test_a_replica_that_is_behind_brings_nobody_back(settings: Any) -> None:
+    """Whether a person was forgotten is asked where it was written down."""
+    settings.DATABASE_ROUTERS = [f"{__name__}.ReadsAReplica"]
+    late = tracker.build("late", user=ANN)
+    assert late is not None
+    forget("default", user_id=ANN)
+    tracker.deliver([late])
+    assert all_of() == []
 
 
 @pytest.mark.usefixtures("_thread")

@@ -87,6 +87,21 @@ def test_sinks_do_not_wait_for_a_backend_that_hangs(use: Any) -> None:
     assert len(Trying.attempts) == 1
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("broken", ["sinks", "sinks/beside"])
+def test_a_sinks_folder_that_takes_nothing(use: Any, journal: Path, broken: str) -> None:
+    """Another account made it, or its disk is away: the backend does not wait for it, nor does the sink."""
+    path = journal / "default" / broken
+    path.parent.mkdir(parents=True)
+    path.symlink_to(path.name)  # which not even root gets into
+    use()
+    tracker.track_event("first")
+    assert tracker.flush(5)
+    assert Trying.attempts == [["first"]]
+    assert in_the_sink("first")
+    assert tracker.upkeep()["left"] == 0
+
+
 def test_events_are_not_stored_again_for_the_notes_beside_them(use: Any) -> None:
     """A store without ids would hold them twice; here littlebro's own tables are away, and the store is not."""
     use()

@@ -109,3 +109,15 @@ def test_a_hook_that_forgets_a_person_does_not_stop_delivery(plug: Any, settings
         tracker.track_event(name, user="7")
         assert tracker.flush(5), name
     assert [event.name for event in tracker.events().events] == ["later"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_hook_that_flushes_does_not_wait_for_itself(plug: Any, settings: Any, journal: Path) -> None:
+    """Its own segment is delivered when it is through, so that each one would take as long as its patience."""
+    answers = []
+    options = {"TRACKER": "thread", "BACKEND": "memory", "LOCATION": str(journal)}
+    settings.LITTLEBRO = {"default": {**options, "TRACKER_OPTIONS": {"JOURNAL": str(journal)}}}
+    plug({"littlebro_events_stored": lambda events: answers.append(tracker.flush(60))})
+    tracker.track_event("seen")
+    assert tracker.flush(5)
+    assert answers == [False]

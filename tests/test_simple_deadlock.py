@@ -38,8 +38,13 @@ class Rival:
             row("b").save(using="mariadb")
             self.begun.set()
             assert self.is_waited_for(), 'nobody waits for "b"'
-            row("a").save(using="mariadb")
+            self.want()
         connections["mariadb"].close()
+
+    @staticmethod
+    def want() -> None:
+        """Ask for what the other holds."""
+        row("a").save(using="mariadb")
 
     @staticmethod
     def is_waited_for() -> bool:
@@ -86,6 +91,21 @@ def test_a_batch_is_written_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(tries) == 2
     assert (result.stored, result.duplicates) == (1, 2)
     assert StoredEvent.objects.using("mariadb").count() == 203
+
+
+def test_a_deletion_is_done_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else an erasure, or a purge, would end half-way."""
+    rows = StoredEvent.objects.using("mariadb")
+    monkeypatch.setattr(Rival, "want", staticmethod(lambda: rows.filter(event_id="a").update(v=1)))
+    first = row("a")
+    first.pk = -1  # before "b", which is not committed yet
+    first.save(using="mariadb", force_insert=True)
+    with connections["mariadb"].cursor() as cursor:
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED")
+        cursor.execute("SELECT id FROM littlebro_storedevent WHERE event_id = 'b'")
+        (second,) = cursor.fetchone()
+    assert Backend("default", "mariadb", {})._delete([second, -1]) == 2
+    assert rows.count() == 200
 
 
 def test_inside_the_callers_transaction_it_is_told() -> None:

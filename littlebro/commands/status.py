@@ -57,6 +57,8 @@ def _report(names: list[str]) -> dict[str, Any]:
             found[name] = _alias(name, losses[name], dead[name])
         except ImproperlyConfigured as error:
             unreadable.append(explain(error))
+        except OSError as error:  # a journal that this account may not enter
+            unreadable.append(f"LITTLEBRO[{name!r}]: {explain(error)}")
     return {"versions": _versions(unreadable), "aliases": found, "unreadable": unreadable}
 
 

@@ -10,7 +10,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -18,9 +18,9 @@ import msgspec
 from django.db import connections
 
 from littlebro.delivery.spool import Claim, Spool
-from littlebro.events.context import inside_delivery
+from littlebro.events.context import current, inside_delivery
 
-__all__ = ["Courier", "Round"]
+__all__ = ["Courier", "Round", "wait_for"]
 
 logger = logging.getLogger("littlebro")
 
@@ -29,6 +29,12 @@ _LONGEST_WAIT: Final = 10.0
 _MOST_FAILURES: Final = 20
 # Segments that failed before say nothing of new ones: at least so often, in seconds, a new one is to be tried.
 _PROBE_EVERY: Final = 60.0
+# Who waits for segments overrules the back-off this often, in seconds: a destination that is down is not to be stormed.
+_HURRY_EVERY: Final = 0.5
+# Between his looks he is idle for so many seconds at least and at most, and longer than a look at many files takes.
+_LEAST_IDLE: Final = 0.01
+_MOST_IDLE: Final = 0.25
+_IDLE: Final = 9
 
 
 def close_connections() -> None:
@@ -252,3 +258,38 @@ class Courier:
                 self._spool.report(None)
             self.failing = False
             self._pause = 0.0
+
+
+def wait_for(spools: Sequence[Spool], couriers: Sequence[Courier], timeout: float) -> bool:
+    """Hurry the couriers, and wait until what lies in the spools is delivered; return whether it is known to be.
+
+    Code that delivers events (a hook) holds up its own segment, and does not wait.
+    """
+    try:
+        return _wait_for(spools, couriers, timeout)
+    except OSError as error:  # a folder that may not be entered for now
+        logger.warning("littlebro: what waits for delivery cannot be listed: %s", error)
+        return False
+
+
+def _wait_for(spools: Sequence[Spool], couriers: Sequence[Courier], timeout: float) -> bool:
+    end, hurry = time.monotonic() + timeout, 0.0
+    names = _names(spools)
+    while names:
+        now = time.monotonic()
+        names &= _names(spools)
+        if not names or now >= end or current().delivering:
+            break
+        for courier in couriers:
+            if now >= hurry:
+                courier.hurry()
+            courier.start()
+        if now >= hurry:
+            hurry = now + _HURRY_EVERY
+        idle = max(_LEAST_IDLE, min(_IDLE * (time.monotonic() - now), _MOST_IDLE))
+        time.sleep(min(idle, end - now))
+    return not names
+
+
+def _names(spools: Sequence[Spool]) -> set[str]:
+    return {path.stem for spool in spools for path in spool.everything()}

@@ -87,6 +87,7 @@ class Journal:
         self._writing = False
         self._segment: Segment | None = None
         self._deleted: list[Segment] = []
+        self._unsealed: set[Path] = set()  # could not be renamed, and wait to be adopted
         self._gone: list[tuple[str, int]] = []  # lost, and not told yet: why, and how many events
 
     def after_fork(self) -> None:
@@ -246,6 +247,7 @@ class Journal:
         """Let go of a segment that cannot be renamed: adopted later if it is in place, else written anew."""
         try:
             if segment.is_in_place():
+                self._unsealed.add(segment.path)
                 segment.abandon()
                 return
             write_whole(self.folder, segment.content(), sync=self._sync_sealed)
@@ -290,6 +292,14 @@ class Journal:
             self.seal()
         segment = self._segment
         return None if segment is None else segment.age
+
+    def has_unsealed(self) -> bool:
+        """Return whether a segment that could not be sealed still waits to be adopted."""
+        for path in list(self._unsealed):
+            with contextlib.suppress(OSError):  # a folder that may not be entered for now
+                if not path.exists():
+                    self._unsealed.discard(path)
+        return bool(self._unsealed)
 
     @property
     def is_open(self) -> bool:

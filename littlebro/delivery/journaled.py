@@ -24,7 +24,7 @@ from littlebro.conf.defaults import JOURNAL_OPTIONS
 from littlebro.delivery import deadletters, losses, transactions
 from littlebro.delivery.base import BaseTracker
 from littlebro.delivery.batch import Batch, parse
-from littlebro.delivery.courier import Courier, commit_connections
+from littlebro.delivery.courier import Courier, commit_connections, wait_for
 from littlebro.delivery.journal import Journal, JournalRefused
 from littlebro.delivery.options import check_journal_options
 from littlebro.delivery.pipeline import Built
@@ -41,8 +41,6 @@ logger = logging.getLogger("littlebro")
 _SEAL_LESS: Final = 30
 # Counts that find no room in a full journal are forced into it at most this often, in seconds.
 _FORCED_EVERY: Final = 30.0
-# A flush overrules the couriers' back-off this often, in seconds: a destination that is down is not to be stormed.
-_HURRY_EVERY: Final = 0.5
 _trackers: Final[weakref.WeakSet["JournalTracker"]] = weakref.WeakSet()
 
 
@@ -73,7 +71,10 @@ class JournalTracker(BaseTracker):
             journal = Journal(folder, self.options, on_work=self._work, on_lost=self._lost)
         except ImproperlyConfigured as error:
             raise self.config.error(str(error)) from error
-        self._sinks = {sink: Spool(folder / "sinks" / sink, linked=True) for sink in self.config.sinks}
+        self._sinks = {
+            sink: Spool(folder / "sinks" / sink, linked=True, spare=folder / "spare" / sink)
+            for sink in self.config.sinks
+        }
         # Without sinks, also what was handed to them before they were taken out of the settings.
         suffixes = (FANNED,) if self._sinks else (SEALED, FANNED)
         self.couriers = [Courier(f"{self.alias}", journal.spool, suffixes, self._deliver_main, self._chores)]
@@ -266,29 +267,15 @@ class JournalTracker(BaseTracker):
     def flush(self, timeout: float = 5.0) -> bool:
         """Seal, hurry the couriers, and wait until what waited at the call is delivered everywhere.
 
-        What an open transaction holds is not waited for: it is stored when that commits.
+        What an open transaction holds is not waited for: it is stored when that commits. A hook that runs in delivery
+        does not wait at all: its own segment waits for it.
         """
         journal = self.journal
         if journal is None:
             return True
         self.write_losses(force=False)
         journal.seal()
-        end, hurry = time.monotonic() + timeout, 0.0
-        names = {path.stem for spool in self._spools(journal) for path in spool.everything()}
-        while names:
-            left = {path.stem for spool in self._spools(journal) for path in spool.everything()}
-            names &= left
-            now = time.monotonic()
-            if not names or now >= end:
-                break
-            for courier in self.couriers:
-                if now >= hurry:
-                    courier.hurry()
-                courier.start()
-            if now >= hurry:
-                hurry = now + _HURRY_EVERY
-            time.sleep(0.01)
-        return not names
+        return wait_for(self._spools(journal), self.couriers, timeout) and not journal.has_unsealed()
 
     def _spools(self, journal: Journal) -> list[Spool]:
         return [journal.spool, *self._sinks.values()]

@@ -8,6 +8,7 @@ Knows nothing of what is inside a segment.
 import contextlib
 import errno
 import io
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -30,6 +31,8 @@ from littlebro.delivery.segment import (
 )
 
 __all__ = ["Claim", "Spool", "Weight"]
+
+logger = logging.getLogger("littlebro")
 
 _KEPT_OPEN: Final = 64
 _TROUBLE: Final = "trouble.json"
@@ -66,12 +69,15 @@ class Spool:
     """The folder at `folder`; it is made when something is first put in.
 
     `linked` says that its segments are hard links to another spool's. A lock is the file's and not the name's,
-    so each is claimed by a lock file of its own here: else one destination would wait for the other.
+    so each is claimed by a lock file of its own here: else one destination would wait for the other. Where its folder
+    takes nothing (another account made it, the disk behind it is full) they come to lie in `spare`.
     """
 
-    def __init__(self, folder: Path, *, linked: bool = False) -> None:
+    def __init__(self, folder: Path, *, linked: bool = False, spare: Path | None = None) -> None:
         self.folder = folder
         self._linked = linked
+        self._folders = (folder,) if spare is None else (folder, spare)
+        self._told = False
         # Segments sealed by this process, still open and locked: they outlive a deleted folder.
         self._own: dict[Path, io.FileIO] = {}
         self._size = 0  # of what waits, in bytes, as far as this process knows; see is_full
@@ -86,18 +92,24 @@ class Spool:
 
     def _entries(self, *suffixes: str) -> list["os.DirEntry[str]"]:
         """Return the files whose names end so. A folder, a socket or a link was put there by others."""
-        try:
-            with os.scandir(self.folder) as entries:
-                return [
-                    entry
-                    for entry in entries
-                    if entry.name.endswith(suffixes) and entry.is_file(follow_symlinks=False)
-                ]
-        except (FileNotFoundError, NotADirectoryError):
-            return []
+        found: list[os.DirEntry[str]] = []
+        for folder in self._folders:
+            try:
+                with os.scandir(folder) as entries:
+                    found += [
+                        entry
+                        for entry in entries
+                        if entry.name.endswith(suffixes) and entry.is_file(follow_symlinks=False)
+                    ]
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError:
+                if folder is self._folders[-1]:
+                    raise
+        return found
 
     def _files(self, *suffixes: str) -> list[Path]:
-        return [self.folder / entry.name for entry in self._entries(*suffixes)]
+        return [Path(entry.path) for entry in self._entries(*suffixes)]
 
     def waiting(self, *suffixes: str) -> list[Path]:
         """Return the sealed segments, oldest first (names sort by time)."""
@@ -121,7 +133,7 @@ class Spool:
 
     def _take_link(self, path: Path) -> Claim | None:
         # Named like a private file, so that `adopt` removes one whose maker was killed.
-        lock = self.folder / f"{PRIVATE}{path.stem}.lock"
+        lock = path.with_name(f"{PRIVATE}{path.stem}.lock")
         try:
             file = locks.hold(lock, "a+")
         except (BlockingIOError, FileNotFoundError, PermissionError):
@@ -188,22 +200,36 @@ class Spool:
 
     def link(self, held: Claim) -> None:
         """Add a hard link to a segment of another spool, or a copy where that cannot be or has no name any more."""
-        target = self.folder / f"{held.name}{SEALED}"
         self._size += os.fstat(held.file.fileno()).st_size
+        *others, last = self._folders
+        for folder in others:
+            try:
+                self._link_into(folder, held)
+            except OSError as error:
+                if not self._told:
+                    logger.warning("littlebro: %s takes no file, %s does instead: %s", folder, last, error)
+                self._told = True
+            else:
+                self._told = False
+                return
+        self._link_into(last, held)
+
+    def _link_into(self, folder: Path, held: Claim) -> None:
+        target = folder / f"{held.name}{SEALED}"
         for _ in range(2):
             try:
                 os.link(held.path, target)
             except FileExistsError:
                 return
             except FileNotFoundError:
-                self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             except OSError as error:
                 if error.errno not in _NO_LINKS:
                     raise
                 break
             else:
                 return
-        write_whole(self.folder, held.content(), sync=False, name=target.name)
+        write_whole(folder, held.content(), sync=False, name=target.name)
 
     def adopt(self) -> int:
         """Seal the active segments whose writers are gone; return how many. Torn private files are removed."""
@@ -214,19 +240,19 @@ class Spool:
                     os.rename(path, path.with_suffix(SEALED))
                     adopted += 1
                 locks.release(file)
-        for name in self._strays():
-            if (file := claim(self.folder / name)) is not None:
+        for path in self._strays():
+            if (file := claim(path)) is not None:
                 with contextlib.suppress(OSError):
-                    (self.folder / name).unlink()
+                    path.unlink()
                 locks.release(file)
         return adopted
 
-    def _strays(self) -> Iterator[str]:
+    def _strays(self) -> Iterator[Path]:
         """Yield private files older than a minute: their makers died between making and naming them."""
         for entry in self._entries(""):
             with contextlib.suppress(FileNotFoundError):
                 if entry.name.startswith(PRIVATE) and entry.stat().st_mtime < time.time() - 60:
-                    yield entry.name
+                    yield Path(entry.path)
 
     def weigh(self) -> Weight:
         """Return what waits here, sealed and fanned segments alike."""
@@ -258,18 +284,19 @@ class Spool:
 
     def report(self, reason: str | None) -> None:
         """Note for `littlebro status` why delivery fails at present, or, with None, that it works again."""
-        path = self.folder / _TROUBLE
-        with contextlib.suppress(OSError):
-            if reason is None:
-                path.unlink(missing_ok=True)
+        for folder in self._folders:
+            with contextlib.suppress(OSError):
+                if reason is None:
+                    (folder / _TROUBLE).unlink(missing_ok=True)
+                    continue
+                private = folder / f"{PRIVATE}{fresh_name()}"
+                private.write_bytes(msgspec.json.encode({"at": time.time(), "reason": reason}))
+                private.replace(folder / _TROUBLE)
                 return
-            private = self.folder / f"{PRIVATE}{fresh_name()}"
-            private.write_bytes(msgspec.json.encode({"at": time.time(), "reason": reason}))
-            private.replace(path)
 
     def trouble(self) -> str | None:
         """Return why delivery fails at present, as the delivering process noted it."""
-        try:
-            return str(msgspec.json.decode((self.folder / _TROUBLE).read_bytes())["reason"])
-        except (OSError, msgspec.MsgspecError, KeyError, TypeError):
-            return None
+        for folder in self._folders:
+            with contextlib.suppress(OSError, msgspec.MsgspecError, KeyError, TypeError):
+                return str(msgspec.json.decode((folder / _TROUBLE).read_bytes())["reason"])
+        return None

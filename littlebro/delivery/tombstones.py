@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from django.conf import settings
+from django.db import router
 from django.utils import timezone
 
 from littlebro.conf import setting
@@ -48,13 +49,15 @@ def forgotten(events: Sequence[Event]) -> list[Event]:
     from littlebro.models import Tombstone  # noqa: PLC0415 - models need a configured Django
 
     people = {(event.user_id, event.anonymous_id) for event in events} - {(None, None)}
-    if not people or not Tombstone.objects.exists():
+    # Not from a replica, which may be behind.
+    stones = Tombstone.objects.using(router.db_for_write(Tombstone))
+    if not people or not stones.exists():
         return []
     marks = {person: list(_marks(*person)) for person in people}
     wanted = sorted({mark for found in marks.values() for mark in found})
     moments: dict[str, datetime] = {}
     for start in range(0, len(wanted), _CHUNK):
-        chunk = Tombstone.objects.filter(digest__in=wanted[start : start + _CHUNK])
+        chunk = stones.filter(digest__in=wanted[start : start + _CHUNK])
         moments.update(chunk.values_list("digest", "forgotten_at"))
     late: list[Event] = []
     for event in events:

@@ -11,6 +11,7 @@ import tempfile
 import threading
 from asyncio.events import _get_running_loop
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,7 +24,7 @@ from littlebro.exceptions import InvalidEvent
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["check", "hold", "is_open", "open_block"]
+__all__ = ["check", "committing", "hold", "is_open", "open_block"]
 
 # Lines held in memory per hold, in bytes; above it they wait in an unlinked file of the journal's folder.
 _IN_MEMORY: Final = 256 * 1024
@@ -182,6 +183,26 @@ def is_open() -> bool:
         or not (connection.connection is None or connection.autocommit or connection.in_atomic_block)
         for connection in connections.all(initialized_only=True)
     )
+
+
+@contextmanager
+def committing() -> Iterator[None]:
+    """Let databases whose AUTOCOMMIT is off commit by themselves, for work that nobody else commits.
+
+    Connections that are open already are left alone: their transaction is the caller's.
+    """
+    off = [alias for alias, given in connections.settings.items() if not given["AUTOCOMMIT"]]
+    ours = [
+        (each, each.settings_dict) for each in map(connections.__getitem__, off) if each.connection is None
+    ]
+    try:
+        for connection, given in ours:
+            connection.settings_dict = {**given, "AUTOCOMMIT": True}
+        yield
+    finally:
+        for connection, given in ours:
+            connection.settings_dict = given
+            connection.close()
 
 
 def _find(hooks: list[Any], alive: set[str], owner: object) -> _Hold | None:

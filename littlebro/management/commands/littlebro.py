@@ -17,6 +17,7 @@ from django.db import DatabaseError
 
 from littlebro.commands import SUBCOMMANDS, Terminal, UsageError
 from littlebro.commands.base import explain
+from littlebro.delivery.transactions import committing
 from littlebro.exceptions import LittlebroError
 
 __all__ = ["Command"]
@@ -46,7 +47,8 @@ class Command(BaseCommand):
         """Run one subcommand."""
         terminal = Terminal(self.stdout, self.stderr, options["verbosity"])
         try:
-            rest = SUBCOMMANDS[options["subcommand"]].run(terminal, options)
+            with committing():
+                rest = SUBCOMMANDS[options["subcommand"]].run(terminal, options)
             self.stdout.flush()
         except ImproperlyConfigured as error:
             raise UsageError(explain(error)) from error

@@ -1,0 +1,43 @@
+"""`simple` in a caller's transaction that is no `atomic()`: autocommit is off, and he commits or rolls back himself."""
+
+from collections.abc import Iterator
+
+import pytest
+from django.db import DatabaseError, transaction
+
+from littlebro.events.query import EventQuery
+from littlebro.models import StoredEvent
+from littlebro.testing.contracts import make_event as make
+from littlebro_backends.simple import Backend
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def backend(database_alias: str) -> Iterator[Backend]:
+    transaction.set_autocommit(False, using=database_alias)
+    # On SQLite a savepoint begins no transaction, and a write does.
+    StoredEvent.objects.using(database_alias).update(v=1)
+    yield Backend("default", database_alias, {})
+    transaction.rollback(using=database_alias)
+    transaction.set_autocommit(True, using=database_alias)
+
+
+def test_an_error_leaves_the_transaction_to_the_caller(backend: Backend) -> None:
+    """His connection is not closed: what he did would be gone, and what he does next committed."""
+    backend.save_many([make(id="before")])
+    backend._name, name = "missing", backend._name
+    with pytest.raises(DatabaseError):
+        backend.save_many([make(id="not stored")])
+    backend._name = name
+    assert not transaction.get_autocommit(using=backend.using)
+    backend.save_many([make(id="after")])
+    assert {event.id for event in backend.scan(EventQuery())} == {"before", "after"}
+    transaction.rollback(using=backend.using)
+    assert backend.count(EventQuery()) == 0
+
+
+def test_the_order_of_storing(backend: Backend) -> None:
+    """MariaDB sets no isolation level in the middle of a transaction."""
+    backend.save_many([make(id="a"), make(id="b")])
+    assert [event.id for _, event in backend.scan_stored()] == ["a", "b"]
