@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-__all__ = ["Run", "gone_within"]
+__all__ = ["REPOSITORY", "Run", "gone_within"]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -15,7 +15,9 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 class Run:
     """One demo in a process of its own, its temporary files in a folder of the test's."""
 
-    def __init__(self, folder: Path, *words: str, **environment: str) -> None:
+    def __init__(
+        self, folder: Path, *words: str, stderr: int = subprocess.STDOUT, **environment: str
+    ) -> None:
         given = {name: value for name, value in os.environ.items() if not name.startswith("LITTLEBRO_")}
         self.temporary = folder / "temporary"
         self.temporary.mkdir(exist_ok=True)
@@ -25,7 +27,7 @@ class Run:
             cwd=REPOSITORY,
             env={**given, "TMPDIR": str(self.temporary), **environment},
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=stderr,
             text=True,
         )
 
