@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 __all__ = ["REPOSITORY", "Run", "gone_within"]
@@ -16,7 +17,11 @@ class Run:
     """One demo in a process of its own, its temporary files in a folder of the test's."""
 
     def __init__(
-        self, folder: Path, *words: str, stderr: int = subprocess.STDOUT, **environment: str
+        self,
+        folder: Path,
+        *words: str,
+        environment: Mapping[str, str] | None = None,
+        stderr: int = subprocess.STDOUT,
     ) -> None:
         given = {name: value for name, value in os.environ.items() if not name.startswith("LITTLEBRO_")}
         self.temporary = folder / "temporary"
@@ -25,7 +30,7 @@ class Run:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "littlebro", "demo", "--port", "0", "--rate", "40", *words],
             cwd=REPOSITORY,
-            env={**given, "TMPDIR": str(self.temporary), **environment},
+            env={**given, "TMPDIR": str(self.temporary), **(environment or {})},
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
