@@ -7,6 +7,8 @@ so that events tracked inside know who and where. What is recorded of it, `littl
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -30,6 +32,7 @@ __all__ = ["TrackerMiddleware"]
 
 _ALIAS: Final = "default"
 _NAME: Final = "page-accessed"
+_END: Final = object()
 
 
 class TrackerMiddleware:
@@ -120,7 +123,12 @@ class _Visit(Serving):
             self.leave_cookie(response, self.fresh_id)
         # A file is left alone: nothing is tracked while it is read, and servers know a faster way to send it.
         if isinstance(response, StreamingHttpResponse) and getattr(response, "file_to_stream", None) is None:
-            parts: Any = response.streaming_content
+            # Not `streaming_content`: what that returns holds the response, which would hold it in turn, and a stream
+            # that a client left would end when Python looks for cycles.
+            stream: Any = response
+            closers = stream._resource_closers  # noqa: SLF001 - Django runs them where nothing is ambient
+            closers[:] = [partial(_close, self.request, closer) for closer in closers]
+            parts = stream._iterator  # noqa: SLF001 - see above
             response.streaming_content = (_aserve if response.is_async else _serve)(self.request, parts)
         return response
 
@@ -142,21 +150,32 @@ class _Visit(Serving):
         patch_vary_headers(response, ("Cookie",))
 
 
-def _serve(request: HttpRequest, parts: Iterator[bytes]) -> Iterator[bytes]:
+def _serve(request: HttpRequest, parts: Iterator[object]) -> Iterator[object]:
     """Yield `parts`, and have the request ambient while each is made, but not while the server sends it."""
     while True:
         with Serving(request):
-            part = next(parts, None)
-        if part is None:
+            part = next(parts, _END)
+        if part is _END:
             return
         yield part
 
 
-async def _aserve(request: HttpRequest, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _aserve(request: HttpRequest, parts: AsyncIterator[object]) -> AsyncIterator[object]:
     """See _serve()."""
-    while True:
-        with Serving(request):
-            part = await anext(parts, None)
-        if part is None:
-            return
-        yield part
+    try:
+        while True:
+            with Serving(request):
+                part = await anext(parts, _END)
+            if part is _END:
+                return
+            yield part
+    finally:  # perhaps since the client left; what its maker tracks then knows the request too
+        if isinstance(parts, AsyncGenerator):
+            with Serving(request):
+                await parts.aclose()
+
+
+def _close(request: HttpRequest, closer: Callable[[], object]) -> None:
+    """Run what is to be run when the response is closed, and have the request ambient."""
+    with Serving(request):
+        closer()

@@ -5,9 +5,10 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["Run", "gone_within"]
+__all__ = ["REPOSITORY", "Run", "gone_within"]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -15,7 +16,13 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 class Run:
     """One demo in a process of its own, its temporary files in a folder of the test's."""
 
-    def __init__(self, folder: Path, *words: str, **environment: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *words: str,
+        environment: Mapping[str, str] | None = None,
+        stderr: int = subprocess.STDOUT,
+    ) -> None:
         given = {name: value for name, value in os.environ.items() if not name.startswith("LITTLEBRO_")}
         self.temporary = folder / "temporary"
         self.temporary.mkdir(exist_ok=True)
@@ -23,9 +30,9 @@ class Run:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "littlebro", "demo", "--port", "0", "--rate", "40", *words],
             cwd=REPOSITORY,
-            env={**given, "TMPDIR": str(self.temporary), **environment},
+            env={**given, "TMPDIR": str(self.temporary), **(environment or {})},
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=stderr,
             text=True,
         )
 

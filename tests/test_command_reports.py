@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 
 from littlebro import Event
 from tests.analysis_logs import event, fill
@@ -135,6 +136,14 @@ class TestBreakdown:
         """Control characters and turns of direction are spelt out."""
         fill(settings, [event(params={"plan": "\x1b[31m\u202ered"})])
         assert "\\x1b[31m\\u202ered" in answer("breakdown", "params.plan", *RANGE)
+
+    def test_a_terminal_without_a_letter_shows_it_escaped(self, settings: Any) -> None:
+        """Names are any text, and a report of them no traceback in a locale of another encoding."""
+        fill(settings, [event(0.5, "Łódź", "u1")])
+        shown = io.BytesIO()
+        stream = io.TextIOWrapper(shown, encoding="latin-1")
+        call_command("littlebro", "breakdown", "name", *RANGE, stdout=stream, stderr=io.StringIO())
+        assert r"\u0141ód\u017a".encode("latin-1") in shown.getvalue()
 
     def test_filters(self) -> None:
         """--where, --name, --collection and --person narrow down; all must hold."""

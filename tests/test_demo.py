@@ -2,10 +2,14 @@
 
 import argparse
 import contextlib
+import io
 import os
 import re
+import shutil
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +22,7 @@ from littlebro.__version__ import __version__
 from littlebro.demo import runner
 from littlebro.demo.browser import Address, Browser
 from littlebro.demo.ledger import Ledger
-from tests.demo_runs import Run, gone_within
+from tests.demo_runs import REPOSITORY, Run, gone_within
 
 pytest.importorskip("gunicorn", reason="the demo is served by gunicorn, the extra `demo`")
 
@@ -89,6 +93,27 @@ def test_a_folder_of_somebody_elses_is_left_alone(tmp_path: Path, capsys: pytest
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+def test_a_folder_that_cannot_be_written_into_is_named(tmp_path: Path) -> None:
+    """--keep says so at once; root, who may write anywhere, gives up that power for the test."""
+    tmp_path.chmod(0o500)
+    as_others = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    if as_others and not shutil.which("setpriv"):
+        pytest.skip("root may write anywhere, and setpriv is not installed")
+    words = [*as_others, sys.executable, "-m", "littlebro", "demo", "--port", "0", "--keep", str(tmp_path)]
+    done = subprocess.run(words, check=False, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == f"littlebro demo: {tmp_path} cannot be written into: Permission denied\n"
+
+
+def test_what_a_terminal_cannot_show_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a locale without an ellipsis the demo says the rest."""
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="ascii", write_through=True))
+    monkeypatch.setattr(runner, "_run", lambda *_: print("Setting up the shop …"))
+    runner.main(["--port", "0"])
+    assert shown.getvalue() == b"Setting up the shop ?\n"
+
+
 def test_the_first_signal_asks_and_the_second_insists(monkeypatch: pytest.MonkeyPatch) -> None:
     """One Ctrl-C ends in order, two at once (exit code 130); afterwards the signals are what they were."""
     before = signal.getsignal(signal.SIGINT)
@@ -135,8 +160,8 @@ def start(tmp_path: Path) -> Iterator[Any]:
     """Give a function that starts a demo; none outlives the test."""
     runs: list[Run] = []
 
-    def started(*words: str) -> Run:
-        runs.append(Run(tmp_path, *words))
+    def started(*words: str, stderr: int = subprocess.STDOUT) -> Run:
+        runs.append(Run(tmp_path, *words, stderr=stderr))
         return runs[-1]
 
     yield started
@@ -197,6 +222,25 @@ def test_a_kept_folder_stays_and_is_used_again(start: Any, tmp_path: Path) -> No
     assert second.end() == 0, second.said
     assert f"Besides, {first.number('events stored')} events" in second.said
     assert {path.name for path in Path(kept).iterdir()} >= {"demo.sqlite3", "journal", "secret-key"}
+
+
+def test_the_end_of_the_terminal_ends_it_in_order(start: Any) -> None:
+    """Whoever closes the window leaves no folder behind."""
+    run = start()
+    run.until("Ctrl-C ends")
+    run.process.send_signal(signal.SIGHUP)
+    assert run.end() == 0, run.said
+    assert list(run.temporary.iterdir()) == []
+
+
+def test_a_reader_who_has_enough_ends_it_without_complaint(start: Any) -> None:
+    """As `| head` does: exit code 1, no traceback, nothing left."""
+    run = start(stderr=subprocess.PIPE)
+    run.until("Ctrl-C ends")
+    run.process.stdout.close()
+    assert run.process.stderr.read() == ""
+    assert run.process.wait(60) == 1
+    assert list(run.temporary.iterdir()) == []
 
 
 def test_a_server_that_dies_is_told_and_fails_the_run(start: Any) -> None:

@@ -62,7 +62,7 @@ def runs(tmp_path: Path) -> Iterator[Any]:
     made: list[Run] = []
 
     def start(*words: str, **environment: str) -> Run:
-        made.append(Run(tmp_path, *words, **environment))
+        made.append(Run(tmp_path, *words, environment=environment))
         return made[-1]
 
     yield start

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,7 @@ def test_events_of_a_stream_know_the_request(parts: Callable[..., Any], loop: bo
     ]
 
 
+@pytest.mark.django_db  # to close a response looks after open connections
 def test_a_stream_is_closed_halfway() -> None:
     """A body that is not read to its end is closed with its response; between its parts nothing is ambient."""
     closed: list[str] = []
@@ -151,6 +153,53 @@ def test_a_stream_is_closed_halfway() -> None:
     assert current().request is None
     response.close()
     assert closed == ["sync"]
+
+
+def _left(ended: asyncio.Event) -> Iterator[bytes]:
+    try:
+        yield b"a"
+    finally:
+        trackers["default"].track_event("left")
+        ended.set()
+
+
+async def _aleft(ended: asyncio.Event) -> AsyncIterator[bytes]:
+    try:
+        yield b"a"
+    finally:
+        await trackers["default"].atrack_event("left")
+        ended.set()
+
+
+async def _aleave(responses: list[Any], ended: asyncio.Event) -> None:
+    """Read a part as Django's handler does, and let go of the response as when sending that part failed."""
+    async with aclosing(aiter(responses.pop())) as content:
+        assert await anext(content) == b"a"
+    await asyncio.wait_for(ended.wait(), 10)
+
+
+@pytest.mark.django_db  # to close a response looks after open connections
+@pytest.mark.parametrize("parts", [_left, _aleft])
+def test_what_a_stream_tracks_when_it_is_left_knows_the_request(parts: Callable[..., Any]) -> None:
+    """A client gone between two parts changes nothing of whose events they are, nor of who opted out."""
+
+    def leave(**headers: str) -> None:
+        ended = asyncio.Event()
+        response = streamed(lambda: parts(ended), **headers)
+        if response.is_async:
+            responses = [response]
+            del response
+            asyncio.run(_aleave(responses, ended))
+        else:
+            assert next(iter(response)) == b"a"
+            response.close()
+            assert ended.is_set()
+
+    before = losses.pending("default").get("opted-out", 0)
+    leave(**{"user-agent": "Browser/1"})
+    leave(DNT="1")
+    assert [event.context["user_agent"] for event in stored() if event.name == "left"] == ["Browser/1"]
+    assert losses.pending("default")["opted-out"] == before + 2
 
 
 def test_a_stream_is_cancelled_halfway() -> None:

@@ -6,12 +6,14 @@ import pkgutil
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from importlib.metadata import entry_points, requires, version
 from pathlib import Path
 
 import pytest
+from hatchling.builders.sdist import SdistBuilder
 from hatchling.builders.wheel import WheelBuilder
 
 import littlebro
@@ -72,6 +74,23 @@ def test_wheel_holds_the_packages_and_nothing_else(tmp_path: Path) -> None:
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == set(PACKAGES)
     assert {f"{package}/py.typed" for package in PACKAGES} <= set(names)
     assert not [name for name in names if "__pycache__" in name or name.endswith(".sqlite3")]
+
+
+def test_sdist_holds_what_its_makefile_and_its_documentation_need(tmp_path: Path) -> None:
+    """Who unpacks the source can run `make demo` and build the documentation; nothing that tools made is in it."""
+    source = next(
+        iter(SdistBuilder(str(ROOT)).build(directory=str(tmp_path / "dist"), versions=["standard"]))
+    )
+    with tarfile.open(source) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (root,) = tmp_path.glob("django_littlebro-*")
+    for needed in (".ci/find-python", "Makefile", "benchmarks", "noxfile.py", "CONTRIBUTING.rst"):
+        assert (root / needed).exists(), needed
+    for page in (root / "docs").glob("*.rst"):
+        for included in re.findall(r"^\.\. include:: (\S+)", page.read_text(), re.MULTILINE):
+            assert (page.parent / included).exists(), f"{page.name}: {included}"
+    made = {".git", "_build", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".venv"}
+    assert not [path for path in root.rglob("*") if path.name in made]
 
 
 @pytest.mark.parametrize("name", exporting())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import os
 import signal
 import socket
@@ -38,9 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo until it is stopped, or for as long as it was asked to.
 
     Returns 0 if requests, events tracked and events stored agree (also after Ctrl-C or SIGTERM), 1 if they do
-    not or the server failed, 2 if the demo could not start as it was asked to, 130 if it was interrupted twice.
+    not, the server failed or nobody reads any more what it says, 2 if the demo could not start as it was asked to,
+    130 if it was interrupted twice.
     """
     options = _options(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # what a terminal cannot show is no reason to end
+        sys.stdout.reconfigure(errors="replace")
     stop = threading.Event()
     parts = Parts(options.tracker, options.backend, options.broker, options.mongodb)
     try:
@@ -52,6 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        # Whoever reads (`| head`) has enough. Python would complain once more when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def _run(
@@ -162,7 +170,10 @@ def _crowd(text: str) -> int:
 
 @contextlib.contextmanager
 def _signals(stop: threading.Event) -> Iterator[None]:
-    """Take the first Ctrl-C or SIGTERM as the wish to end in order, a second one as that to end at once."""
+    """Take the first Ctrl-C or SIGTERM as the wish to end in order, a second one as that to end at once.
+
+    The end of the terminal (SIGHUP) is such a wish too, unless it is ignored, as below `nohup`.
+    """
     asked = False
 
     def end(_number: int, _frame: FrameType | None) -> None:
@@ -173,7 +184,10 @@ def _signals(stop: threading.Event) -> Iterator[None]:
         # Not here: what was interrupted may be waiting for the event at this moment, and hold its lock.
         threading.Thread(target=stop.set, name="demo-stop", daemon=True).start()
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    wishes = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        wishes.append(signal.SIGHUP)
+    before = {number: signal.signal(number, end) for number in wishes}
     try:
         yield
     finally:

@@ -27,7 +27,7 @@ _SCRATCH = "tmp"
 
 
 class NotOurs(Exception):
-    """The folder that was named holds something else."""
+    """The folder that was named cannot be had, or holds something else."""
 
 
 @contextlib.contextmanager
@@ -35,7 +35,7 @@ def open_folder(keep: Path | None) -> Iterator[Path]:
     """Give a folder for one demo: `keep` if that is given, else a temporary one that is removed at the end.
 
     Raises:
-        NotOurs: `keep` is no folder, or is neither empty nor that of an earlier demo.
+        NotOurs: `keep` is no folder, is not to be written into, or is neither empty nor that of an earlier demo.
     """
     if keep is None:
         folder = Path(tempfile.mkdtemp(prefix="littlebro-demo-"))
@@ -48,6 +48,8 @@ def open_folder(keep: Path | None) -> Iterator[Path]:
         keep.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise NotOurs(f"{keep} cannot be made: {error.strerror}") from error
+    if not os.access(keep, os.R_OK | os.W_OK | os.X_OK):
+        raise NotOurs(f"{keep} cannot be written into: Permission denied")
     if not (keep / _KEY_FILE).exists() and any(keep.iterdir()):
         raise NotOurs(f"{keep} holds something else: name a new or empty folder, or that of an earlier demo")
     try:

@@ -45,6 +45,8 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Run one subcommand."""
+        if hasattr(self.stdout, "reconfigure"):  # a name that the terminal's encoding lacks is shown escaped
+            self.stdout.reconfigure(errors="backslashreplace")
         terminal = Terminal(self.stdout, self.stderr, options["verbosity"])
         try:
             with committing():
