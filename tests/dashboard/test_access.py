@@ -3,13 +3,18 @@
 from typing import Any
 
 import pytest
+from django.contrib.admin import AdminSite
+from django.contrib.admin.utils import unquote
 from django.contrib.auth.models import Permission
+from django.contrib.sessions.models import Session
 from django.db import connection
-from django.test import Client
-from django.urls import URLPattern, get_resolver, reverse
+from django.test import Client, RequestFactory
+from django.urls import URLPattern, get_resolver, path, resolve, reverse
+from django.utils import timezone
 
 from littlebro.analysis.lake.sync import sync
 from littlebro.dashboard import actions
+from littlebro.dashboard.accounts import Accounts
 from littlebro.dashboard.export import FORMATS
 from littlebro.dashboard.pages import PAGES
 from littlebro.dashboard.panels import PANELS
@@ -249,3 +254,20 @@ def test_accounts_are_named_to_those_who_may_see_accounts(client: Client) -> Non
         in client.get(panel("person", f"who=u:{anna.pk}")).content.decode()
     )
     assert client.get(panel("people", "q=%00")).status_code in {200, 400}
+
+
+_people = AdminSite("people")
+_people.register(Session)
+urlpatterns = [path("people/", _people.urls)]
+
+
+@pytest.mark.urls(__name__)
+@pytest.mark.parametrize("key", ["plain", "anna_2Fb", "_5F", "a/b", 'a"b'])
+def test_accounts_whose_keys_are_texts(rf: RequestFactory, admin_user: Any, settings: Any, key: str) -> None:
+    """The admin writes such keys in a way of its own into addresses; ours lead to the same page."""
+    Session.objects.create(session_key=key, expire_date=timezone.now())
+    settings.AUTH_USER_MODEL = "sessions.Session"
+    request = rf.get("/")
+    request.user = admin_user
+    found = Accounts(_people, request).look_up([key])
+    assert unquote(resolve(found[key].url.replace("%22", '"')).kwargs["object_id"]) == key
