@@ -56,6 +56,37 @@ def test_every_page_fits_keeps_the_policy_and_has_nothing_serious(
     chromium.tell(story, admin, viewport={"width": width, "height": 900}, color_scheme=scheme)
 
 
+def test_a_site_that_is_written_right_to_left(
+    chromium: Chromium, site: str, admin: list[dict[str, Any]], settings: Any
+) -> None:
+    """What is said in English reads from the left, and no label of a chart leaves its place."""
+    settings.LANGUAGE_CODE = "ar"
+    places = """() => [...document.querySelectorAll('.lb-svg')].flatMap((svg) => {
+      const [left, right] = [svg.getBoundingClientRect().left, svg.getBoundingClientRect().right];
+      const plot = left + Number(svg.dataset.left || 0);
+      return [...svg.querySelectorAll('text')].filter((text) => {
+        const box = text.getBoundingClientRect();
+        const scale = text.matches('.lb-tick[text-anchor=end]') && box.right < plot + 10;
+        return box.left < left - 2 || box.right > right + 2 || (scale && box.right > plot);
+      }).map((text) => text.textContent);
+    })"""
+
+    def story(page: "Page") -> None:
+        for address in ("?compare=previous", "trends/", "retention/?start=signed-up", "paths/"):
+            page.goto(f"{site}{BOARD}{address}")
+            settle(page)
+            assert page.evaluate("document.documentElement.dir") == "rtl"
+            assert page.evaluate(places) == [], address
+        for address in (BOARD, "/admin/littlebro/storedevent/"):
+            page.goto(f"{site}{address}")
+            language, direction = page.locator(":is(.lb, .lb-board)").evaluate(
+                "(board) => [board.lang, getComputedStyle(board.querySelector('button')).direction]"
+            )
+            assert (language, direction) == ("en", "ltr"), address
+
+    chromium.tell(story, admin, viewport={"width": 1440, "height": 900})
+
+
 def test_the_theme_that_is_chosen_wins_over_the_systems(
     chromium: Chromium, site: str, admin: list[dict[str, Any]]
 ) -> None:
