@@ -1,13 +1,13 @@
 """Being staff shows nothing: each view asks for the dashboard's own permissions, JSON and exports included."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from django.contrib.admin import AdminSite
 from django.contrib.admin.utils import unquote
 from django.contrib.auth.models import Permission
 from django.contrib.sessions.models import Session
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test import Client, RequestFactory
 from django.urls import URLPattern, get_resolver, path, resolve, reverse
 from django.utils import timezone
@@ -217,6 +217,32 @@ def test_erasing_is_done_in_no_transaction(admin_client: Client, monkeypatch: py
     monkeypatch.setattr(actions, "forget", look)
     admin_client.post(f"{BOARD}erase/", {"who": "u:1", "confirmed": "yes"})
     assert seen == [False]
+
+
+class _Refusing(AwayStore):
+    """Tells whether it is asked in a transaction, and refuses."""
+
+    asked: ClassVar[list[bool]] = []
+
+    def scan(self, query: Any, after: Any = None) -> Any:
+        self.asked.append(transactions.is_open())
+        raise OperationalError("canceling statement due to statement timeout")
+
+    scan_stored = scan
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("address", ["", "?every=1", "suggest/", "panel/figures/", "export/figures/csv/"])
+def test_a_store_is_asked_in_no_transaction(
+    admin_client: Client, settings: Any, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    """Of ATOMIC_REQUESTS: one that has refused a question would refuse all that the page asks besides."""
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+    settings.LITTLEBRO = {"default": {"TRACKER": "dummy", "BACKEND": f"{__name__}._Refusing"}}
+    _Refusing.asked.clear()
+    admin_client.get(f"{BOARD}{address}")
+    assert _Refusing.asked
+    assert not any(_Refusing.asked)
 
 
 def test_erasing_reaches_the_lake(admin_client: Client, with_lake: Any) -> None:
