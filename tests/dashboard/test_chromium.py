@@ -87,6 +87,41 @@ def test_a_site_that_is_written_right_to_left(
     chromium.tell(story, admin, viewport={"width": 1440, "height": 900})
 
 
+def test_what_opens_stays_on_a_small_phone(
+    chromium: Chromium, site: str, admin: list[dict[str, Any]]
+) -> None:
+    def story(page: "Page") -> None:
+        for address in ("trends/?compare=previous", "live/"):
+            page.goto(f"{site}{BOARD}{address}")
+            settle(page)
+            for menu in page.locator("details.lb-menu").all():
+                menu.locator("summary").click()
+                box = menu.locator(".lb-menu-list").bounding_box()
+                assert box is not None
+                assert 0 <= box["x"] <= box["x"] + box["width"] <= 320, (address, menu.inner_text(), box)
+                page.keyboard.press("Escape")
+
+    chromium.tell(story, admin, viewport={"width": 320, "height": 700})
+
+
+def test_heads_end_where_their_numbers_do(chromium: Chromium, site: str, admin: list[dict[str, Any]]) -> None:
+    """The arrow of the column that sorts pushes no words aside."""
+    ends = """() => ['thead th', 'tbody tr:first-child > *'].map((cells) =>
+      [...document.querySelectorAll(`.lb-whole ${cells}`)].slice(1, 4).map((cell) => {
+        const words = document.createRange();
+        words.selectNodeContents((cell.querySelector('a') || cell).firstChild);
+        return Math.round(words.getBoundingClientRect().right);
+      }))"""
+
+    def story(page: "Page") -> None:
+        page.goto(f"{site}{BOARD}breakdown/?by=params.path&sort=events")
+        settle(page)
+        heads, numbers = page.evaluate(ends)
+        assert heads == numbers
+
+    chromium.tell(story, admin, viewport={"width": 1440, "height": 900})
+
+
 def test_the_theme_that_is_chosen_wins_over_the_systems(
     chromium: Chromium, site: str, admin: list[dict[str, Any]]
 ) -> None:
@@ -214,6 +249,10 @@ def test_a_funnel_is_built_by_hand(chromium: Chromium, site: str, admin: list[di
     def story(page: "Page") -> None:
         page.goto(f"{site}{BOARD}funnel/")
         settle(page)
+        page.get_by_text("Leave out who did something in between…").click()
+        said = page.locator("label", has_text="after step").bounding_box()
+        assert said is not None
+        assert said["width"] > 40  # a number without a word says nothing to who sees
         page.locator("#lb-s1").focus()
         page.wait_for_selector("#lb-names option[value='signed-up']", state="attached")
         page.locator("#lb-s1").fill("signed-up")
