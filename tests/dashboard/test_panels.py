@@ -320,6 +320,7 @@ def test_retention_marks_what_still_runs(admin_client: Client) -> None:
     assert "100%" in text_of(content)
     assert b"None%" not in content.content
     assert b"<title>day 13: not over yet</title>" in content.content
+    assert b">100%</text>" in content.content  # the scale
     assert "selected" in admin_client.get(f"{BOARD}retention/?period=day").content.decode()
 
 
