@@ -138,6 +138,28 @@ def test_the_theme_that_is_chosen_wins_over_the_systems(
     assert chromium.tell(story, admin, color_scheme="dark") == ("rgb(255, 255, 255)", "rgb(26, 27, 30)")
 
 
+def test_on_paper_it_is_dark_on_white_whatever_the_theme(
+    chromium: Chromium, site: str, admin: list[dict[str, Any]]
+) -> None:
+    """What one cannot press on paper is left out, and no panel is cut in two."""
+    colours = """() => [...document.querySelectorAll('#lb-board, .lb-panel, .lb-foot, .lb-tick')].map((part) =>
+      Math.max(...getComputedStyle(part).color.match(/\\d+/g).slice(0, 3).map(Number)))"""
+
+    def story(page: "Page") -> None:
+        page.goto(f"{site}{BOARD}")
+        page.evaluate("localStorage.setItem('theme', 'dark')")
+        page.goto(f"{site}{BOARD}trends/")
+        settle(page)
+        assert max(page.evaluate(colours)) > 200
+        page.emulate_media(media="print")
+        assert max(page.evaluate(colours)) < 128
+        for part in (".lb-tools", ".lb-exports", ".lb-builder", ".lb-step", ".lb-annotate"):
+            assert not page.locator(part).first.is_visible(), part
+        assert page.locator(".lb-svg").first.is_visible()
+
+    chromium.tell(story, admin, viewport={"width": 1440, "height": 900})
+
+
 def test_the_keyboard_alone_leads_everywhere(
     chromium: Chromium, site: str, admin: list[dict[str, Any]]
 ) -> None:
