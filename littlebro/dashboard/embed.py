@@ -17,6 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.template.loader import render_to_string
+from django.utils.cache import patch_cache_control
 from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString, mark_safe
 from django.views.decorators.clickjacking import xframe_options_sameorigin
@@ -135,4 +136,7 @@ class ChartView(PermissionRequiredMixin, TemplateView):
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Show the report."""
         html = draw_report(self.report, self.asked, title=self.title)
-        return self.render_to_response({"html": html, "title": self.title or self.report.capitalize()})
+        response = self.render_to_response({"html": html, "title": self.title or self.report.capitalize()})
+        if self.permission_required is not None:
+            patch_cache_control(response, private=True)
+        return response

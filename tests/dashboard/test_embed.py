@@ -97,8 +97,11 @@ def test_a_report_is_a_page_by_itself(client: Client) -> None:
     assert response["X-Frame-Options"] == "SAMEORIGIN"
     assert "<title>Orders</title>" in response.content.decode()
     assert "Events 3" in re.sub(r"\s+", " ", strip_tags(response.content.decode()))
+    assert response["Cache-Control"] == "private"  # no cache that is shared may give it to others
     client.logout()
-    assert client.get("/open/").status_code == 200
+    response = client.get("/open/")
+    assert response.status_code == 200
+    assert "Cache-Control" not in response
 
 
 def test_hostile_text_is_text_there_too() -> None:
