@@ -11,6 +11,7 @@ from django.db import OperationalError, connection
 from django.test import Client, RequestFactory
 from django.urls import URLPattern, get_resolver, path, resolve, reverse
 from django.utils import timezone
+from django.utils.html import strip_tags
 
 from littlebro.analysis.lake.sync import sync
 from littlebro.dashboard import actions
@@ -280,6 +281,9 @@ def test_accounts_are_named_to_those_who_may_see_accounts(client: Client) -> Non
         in client.get(panel("person", f"who=u:{anna.pk}")).content.decode()
     )
     assert client.get(panel("people", "q=%00")).status_code in {200, 400}
+    user.user_permissions.add(Permission.objects.get(codename="erase_person"))
+    asked = " ".join(strip_tags(client.get(f"{BOARD}erase/?who=u:{anna.pk}").content.decode()).split())
+    assert f"Erase anna@shop, user {anna.pk}?" in asked
 
 
 _people = AdminSite("people")
