@@ -273,6 +273,8 @@ def test_accounts_are_named_to_those_who_may_see_accounts(client: Client) -> Non
         panel("person", f"who=u:{anna.pk}"),
         panel("live"),
         panel("people", "q=ANNA"),
+        panel("list", "by=user_id"),
+        panel("breakdown", "by=user_id"),
     ):
         content = client.get(address).content.decode()
         assert "anna@shop" in content, address
