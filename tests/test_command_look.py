@@ -100,6 +100,34 @@ class TestCommand:
         assert (child.wait(60), child.stderr.read()) == (1, b"")
         child.stderr.close()
 
+    @pytest.mark.parametrize("words", ["export", "export --format csv", "status", "status --json"])
+    @pytest.mark.parametrize("out, why", [(">/dev/full", "No space left on device"), (">&-", "it is closed")])
+    def test_an_answer_that_cannot_be_written(self, tmp_path: Path, words: str, out: str, why: str) -> None:
+        """A sentence and exit code 1, and no word of Python's own when it ends."""
+        (tmp_path / "site_settings.py").write_text(
+            "SECRET_KEY = 'x'\nINSTALLED_APPS = ['littlebro']\nUSE_TZ = True\n"
+            f"DATABASES = {{'default': {{'ENGINE': 'django.db.backends.sqlite3', 'NAME': {str(tmp_path / 'db')!r}}}}}\n"
+        )
+        root = str(Path(__file__).parent.parent)
+        env = {
+            "PYTHONPATH": f"{root}:{tmp_path}",
+            "DJANGO_SETTINGS_MODULE": "site_settings",
+            "PATH": "/usr/bin",
+        }
+        script = (
+            "import django; django.setup()\n"
+            "from django.core.management import call_command, execute_from_command_line\n"
+            "call_command('migrate', verbosity=0)\n"
+            "import littlebro; littlebro.tracker.track_event('x')\n"
+            f"execute_from_command_line(['manage.py', 'littlebro', *{words.split()}])\n"
+        )
+        done = subprocess.run(
+            ["/bin/sh", "-c", f'"$0" -c "$1" {out}', sys.executable, script],
+            capture_output=True, text=True, env=env, cwd=root, check=False,
+        )  # fmt: skip
+        said = f"CommandError: Standard output could not be written: {why}.\n"
+        assert (done.returncode, done.stderr) == (1, said)
+
 
 class TestStatus:
     """What waits, what was lost, what is dead, what runs."""

@@ -6,8 +6,10 @@ all is done, or a sentence about what was refused or left over (exit code 1). `U
 
 from __future__ import annotations
 
+import os
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -26,6 +28,7 @@ __all__ = [
     "ask",
     "chosen",
     "database_number",
+    "discard",
     "each_alias",
     "explain",
     "left_over",
@@ -49,7 +52,8 @@ class Terminal(NamedTuple):
 
     def say(self, text: str = "") -> None:
         """Print a line of the answer."""
-        self.out.write(text)
+        with self._answering():
+            self.out.write(text)
 
     def note(self, text: str) -> None:
         """Print a line about the answer, unless told to be quiet."""
@@ -63,11 +67,36 @@ class Terminal(NamedTuple):
     def raw(self, text: str) -> None:
         """Print text for machines as it is, and in UTF-8 whatever the terminal's encoding is."""
         buffer = getattr(self.out, "buffer", None)
-        if buffer is None:
-            self.out.write(text, str, "")
-            return
-        self.out.flush()
-        buffer.write(text.encode())
+        with self._answering():
+            if buffer is None:
+                self.out.write(text, str, "")
+                return
+            self.out.flush()
+            buffer.write(text.encode())
+
+    def flush(self) -> None:
+        """See to it that the answer is out."""
+        with self._answering():
+            self.out.flush()
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Say why the answer cannot be written; a reader that has enough is for the command to see to."""
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            discard(self.out)
+            message = f"Standard output could not be written: {error.strerror or error}."
+            raise CommandError(message) from error
+
+
+def discard(stream: OutputWrapper) -> None:
+    """Send what else comes to a stream nowhere: Python would complain once more when it closes the stream."""
+    with suppress(OSError):  # a stream in memory has no number
+        number = stream.fileno()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), number)
 
 
 class Subcommand(Protocol):

@@ -111,7 +111,7 @@ def _people(terminal: Terminal, options: Mapping[str, Any], found: list[Person])
     if options["json"]:
         terminal.dump(found)
     elif options["csv"]:
-        terminal.out.write(csv_text(table), str, "")
+        terminal.raw(csv_text(table))
     else:
         print_table(terminal, table)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from django.contrib.admin.utils import quote
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db.models import Q
@@ -77,4 +78,4 @@ class Accounts:
     def _account(self, user: Any) -> Account:
         meta = self._model._meta
         name = f"{self._site.name}:{meta.app_label}_{meta.model_name}_change"
-        return Account(str(user.pk), str(user), reverse(name, args=[user.pk]))
+        return Account(str(user.pk), str(user), reverse(name, args=[quote(user.pk)]))

@@ -15,6 +15,7 @@ from littlebro.analysis.erasure import forget
 from littlebro.analysis.question import Person
 from littlebro.dashboard import keeping
 from littlebro.dashboard.access import ERASE, MANAGE, PERSONS, access_of
+from littlebro.dashboard.accounts import Accounts
 from littlebro.dashboard.pages import PAGES, Page
 from littlebro.dashboard.plugins import added
 from littlebro.dashboard.questions import Question
@@ -70,8 +71,10 @@ class Dashboard(Views):
         if request.method == "POST":
             return self._erase(request, question, person)
         page = Page("person", "Erase a person?", lambda _: [])
+        accounts = Accounts(self.site, request).look_up([person.user_id] if person.user_id else [])
         return self.answer(
             request, "littlebro/dashboard/erase.html", page, access, question, person=person,
+            names=[as_text(account.name) for account in accounts.values()],
             shown=as_text(person.user_id or person.anonymous_id), alias=question.alias,
         )  # fmt: skip
 

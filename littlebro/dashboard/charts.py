@@ -50,7 +50,7 @@ class Chart(msgspec.Struct, frozen=True, kw_only=True):
     """What is drawn: lines or bars over buckets, all of one length.
 
     `labels` stand on the axis where there is room, `titles` are said on hover, `links` are followed on a click.
-    `partial` buckets are drawn broken.
+    `partial` buckets are drawn broken. `unit` follows the figures of the scale.
     """
 
     name: str
@@ -61,6 +61,7 @@ class Chart(msgspec.Struct, frozen=True, kw_only=True):
     partial: Sequence[bool] = ()
     marks: Sequence[Mark] = ()
     kind: str = "line"
+    unit: str = ""
     width: int = 960
     height: int = 280
 
@@ -122,7 +123,8 @@ def draw(chart: Chart) -> SafeString:
     scale = ticks(low, high, 4 if chart.height < 220 else 5)
     if whole and high - low < 5:
         scale = [float(number) for number in range(math.floor(low), math.ceil(high) + 1)]
-    left = max(len(compact(_plain(value))) for value in scale) * _LETTER + 12
+    figures = [f"{compact(_plain(value))}{chart.unit}" for value in scale]
+    left = max(map(len, figures)) * _LETTER + 12
     frame = _Frame(
         left,
         chart.width - 12,
@@ -133,7 +135,7 @@ def draw(chart: Chart) -> SafeString:
         len(chart.labels),
         chart.kind == "bar",
     )
-    parts = [_grid(frame, scale), _axis(frame, chart)]
+    parts = [_grid(frame, scale, figures), _axis(frame, chart)]
     parts += [_stack(frame, chart)] if chart.kind == "bar" else _lines(frame, chart)
     parts += [_marks(frame, chart), _columns(frame, chart)]
     return format_html(
@@ -159,15 +161,15 @@ def _drawn(chart: Chart) -> list[float]:
     return [*map(float, sums), *map(float, falls), *past]
 
 
-def _grid(frame: _Frame, scale: Iterable[float]) -> SafeString:
+def _grid(frame: _Frame, scale: Iterable[float], figures: Iterable[str]) -> SafeString:
     return format_html_join(
         "",
         '<line class="{}" x1="{}" x2="{}" y1="{}" y2="{}"/>'
         '<text class="lb-tick" x="{}" y="{}" text-anchor="end">{}</text>',
         (
             ("lb-zero" if value == 0 else "lb-grid", _n(frame.left), _n(frame.right), _n(frame.y(value)),
-             _n(frame.y(value)), _n(frame.left - 8), _n(frame.y(value) + 4), compact(_plain(value)))
-            for value in scale
+             _n(frame.y(value)), _n(frame.left - 8), _n(frame.y(value) + 4), figure)
+            for value, figure in zip(scale, figures, strict=True)
         ),
     )  # fmt: skip
 

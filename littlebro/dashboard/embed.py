@@ -7,14 +7,17 @@ into the dashboard. Who may see it is for the page around to decide; the view as
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from typing import Any, ClassVar, Final
 
 from django.contrib.auth.mixins import PermissionRequiredMixin
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.template.loader import render_to_string
+from django.utils.cache import patch_cache_control
 from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString, mark_safe
 from django.views.decorators.clickjacking import xframe_options_sameorigin
@@ -78,7 +81,8 @@ def draw_report(
     access = Access(persons=False, export=False, manage=False, erase=False)
     context: dict[str, Any] = {"title": title, "access": access, "question": question, "report": report}
     try:
-        answer = panel.ask(question)
+        with _savepoints():
+            answer = panel.ask(question)
         shown = {**context, **panel.show(question, answer), "as_of": answer.as_of}
         context["html"] = mark_safe(render_to_string(panel.template, shown))  # noqa: S308 - a template's, escaped
     except InvalidQuery:
@@ -89,6 +93,16 @@ def draw_report(
         _log.exception("The report %s could not be drawn", report)
         context["error"] = "The store could not be asked."
     return mark_safe(render_to_string("littlebro/dashboard/embed.html", context))  # noqa: S308 - as above
+
+
+@contextmanager
+def _savepoints() -> Iterator[None]:
+    """Keep a store's failure out of the transactions that are open: the page around goes on in them."""
+    with ExitStack() as stack:
+        for connection in connections.all(initialized_only=True):
+            if connection.in_atomic_block:
+                stack.enter_context(transaction.atomic(using=connection.alias))
+        yield
 
 
 def _given(asked: Mapping[str, Any]) -> QueryDict:
@@ -122,4 +136,7 @@ class ChartView(PermissionRequiredMixin, TemplateView):
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Show the report."""
         html = draw_report(self.report, self.asked, title=self.title)
-        return self.render_to_response({"html": html, "title": self.title or self.report.capitalize()})
+        response = self.render_to_response({"html": html, "title": self.title or self.report.capitalize()})
+        if self.permission_required is not None:
+            patch_cache_control(response, private=True)
+        return response

@@ -28,7 +28,7 @@ def urls(site: AdminSite) -> list[URLPattern]:
     views = Dashboard(site)
 
     def read(view: Callable[..., HttpResponse]) -> Any:
-        return site.admin_view(require_safe(view))
+        return apart(require_safe(view))
 
     def fetched(view: Callable[..., HttpResponse]) -> Any:
         """Wrap what a page asks for by itself, every two seconds maybe: looking at events must not make more."""
@@ -46,7 +46,11 @@ def urls(site: AdminSite) -> list[URLPattern]:
         return site.admin_view(require_POST(view))
 
     def apart(view: Callable[..., HttpResponse]) -> Any:
-        """Wrap what is done in no transaction: who delivers meanwhile must know at once that a person is forgotten."""
+        """Wrap what is done in no transaction, of ATOMIC_REQUESTS.
+
+        A question that a store refuses would take what the page asks afterwards along, and who delivers meanwhile must
+        know at once that a person is forgotten.
+        """
         admitted = site.admin_view(view)
         for alias in connections:
             admitted = non_atomic_requests(using=alias)(admitted)
@@ -62,6 +66,6 @@ def urls(site: AdminSite) -> list[URLPattern]:
         path("forget/<int:key>/", write(views.forget), name=f"{_NAME}forget"),
         path("annotate/", write(views.annotate), name=f"{_NAME}annotate"),
         path("unannotate/<int:key>/", write(views.unannotate), name=f"{_NAME}unannotate"),
-        path("more/<slug:slug>/", read(views.added), name=f"{_NAME}added"),
+        path("more/<slug:slug>/", site.admin_view(require_safe(views.added)), name=f"{_NAME}added"),
         path("<slug:slug>/", read(views.page), name=f"{_NAME}page"),
     ]

@@ -74,7 +74,9 @@ class Views:
             return moved
         question = self._admitted(request, Question(request.GET), access)
         question.problems += moved
-        slots = [slot for slot in page.slots(question) if access.persons or not slot.persons]
+        # Where the question makes no sense, that is said once, and not in each place again.
+        asked = () if question.problems else page.slots(question)
+        slots = [slot for slot in asked if access.persons or not slot.persons]
         return self.answer(
             request, page.template, page, access, question,
             slots=[self._slot(request, slot, question, access) for slot in slots], **self._welcome(question), **more,

@@ -1,15 +1,21 @@
 """Being staff shows nothing: each view asks for the dashboard's own permissions, JSON and exports included."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from django.contrib.admin import AdminSite
+from django.contrib.admin.utils import unquote
 from django.contrib.auth.models import Permission
-from django.db import connection
-from django.test import Client
-from django.urls import URLPattern, get_resolver, reverse
+from django.contrib.sessions.models import Session
+from django.db import OperationalError, connection
+from django.test import Client, RequestFactory
+from django.urls import URLPattern, get_resolver, path, resolve, reverse
+from django.utils import timezone
+from django.utils.html import strip_tags
 
 from littlebro.analysis.lake.sync import sync
 from littlebro.dashboard import actions
+from littlebro.dashboard.accounts import Accounts
 from littlebro.dashboard.export import FORMATS
 from littlebro.dashboard.pages import PAGES
 from littlebro.dashboard.panels import PANELS
@@ -214,6 +220,33 @@ def test_erasing_is_done_in_no_transaction(admin_client: Client, monkeypatch: py
     assert seen == [False]
 
 
+class _Refusing(AwayStore):
+    """Tells whether it is asked in a transaction, and refuses."""
+
+    asked: ClassVar[list[bool]] = []
+
+    def scan(self, query: Any, after: Any = None) -> Any:
+        self.asked.append(transactions.is_open())
+        raise OperationalError("canceling statement due to statement timeout")
+
+    def scan_stored(self, after: Any = None) -> Any:
+        return self.scan(None)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("address", ["", "?every=1", "suggest/", "panel/figures/", "export/figures/csv/"])
+def test_a_store_is_asked_in_no_transaction(
+    admin_client: Client, settings: Any, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    """Of ATOMIC_REQUESTS: one that has refused a question would refuse all that the page asks besides."""
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+    settings.LITTLEBRO = {"default": {"TRACKER": "dummy", "BACKEND": f"{__name__}._Refusing"}}
+    _Refusing.asked.clear()
+    admin_client.get(f"{BOARD}{address}")
+    assert _Refusing.asked
+    assert not any(_Refusing.asked)
+
+
 def test_erasing_reaches_the_lake(admin_client: Client, with_lake: Any) -> None:
     """The page says so; what the reports read is gone with the store's rows."""
     fill()
@@ -241,6 +274,8 @@ def test_accounts_are_named_to_those_who_may_see_accounts(client: Client) -> Non
         panel("person", f"who=u:{anna.pk}"),
         panel("live"),
         panel("people", "q=ANNA"),
+        panel("list", "by=user_id"),
+        panel("breakdown", "by=user_id"),
     ):
         content = client.get(address).content.decode()
         assert "anna@shop" in content, address
@@ -249,3 +284,23 @@ def test_accounts_are_named_to_those_who_may_see_accounts(client: Client) -> Non
         in client.get(panel("person", f"who=u:{anna.pk}")).content.decode()
     )
     assert client.get(panel("people", "q=%00")).status_code in {200, 400}
+    user.user_permissions.add(Permission.objects.get(codename="erase_person"))
+    asked = " ".join(strip_tags(client.get(f"{BOARD}erase/?who=u:{anna.pk}").content.decode()).split())
+    assert f"Erase anna@shop, user {anna.pk}?" in asked
+
+
+_people = AdminSite("people")
+_people.register(Session)
+urlpatterns = [path("people/", _people.urls)]
+
+
+@pytest.mark.urls(__name__)
+@pytest.mark.parametrize("key", ["plain", "anna_2Fb", "_5F", "a/b", 'a"b'])
+def test_accounts_whose_keys_are_texts(rf: RequestFactory, admin_user: Any, settings: Any, key: str) -> None:
+    """The admin writes such keys in a way of its own into addresses; ours lead to the same page."""
+    Session.objects.create(session_key=key, expire_date=timezone.now())
+    settings.AUTH_USER_MODEL = "sessions.Session"
+    request = rf.get("/")
+    request.user = admin_user
+    found = Accounts(_people, request).look_up([key])
+    assert unquote(resolve(found[key].url.replace("%22", '"')).kwargs["object_id"]) == key

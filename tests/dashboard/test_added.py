@@ -104,6 +104,17 @@ def test_a_plugins_page_stands_beside_ours(client: Client, settings: Any, weathe
     assert client.get(f"{BOARD}more/weather/").status_code == 403
 
 
+def test_a_plugins_page_is_in_the_sites_language(
+    admin_client: Client, settings: Any, weather_template: None
+) -> None:
+    """Ours are in English whatever the site speaks."""
+    settings.LANGUAGE_CODE = "ar"
+    use(settings, "Weather")
+    page = admin_client.get(f"{BOARD}more/weather/").content.decode()
+    assert 'id="lb-board" lang="en" dir="ltr"' in page
+    assert '<section class="lb-panel" lang="ar" dir="rtl">' in page
+
+
 def test_a_plugins_page_has_names_of_its_own(
     admin_client: Client, settings: Any, weather_template: None, tmp_path: Any
 ) -> None:

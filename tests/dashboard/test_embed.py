@@ -4,6 +4,8 @@ import re
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
+from django.db import OperationalError, transaction
 from django.template import Context, Template, TemplateSyntaxError
 from django.test import Client
 from django.urls import path
@@ -11,7 +13,7 @@ from django.utils.html import strip_tags
 
 from littlebro.dashboard.embed import REPORTS, ChartView, draw_report
 from littlebro.exceptions import InvalidQuery
-from tests.dashboard.site import VIEW, event, fill, staff, store
+from tests.dashboard.site import VIEW, AwayStore, event, fill, staff, store
 
 pytestmark = pytest.mark.django_db
 
@@ -95,11 +97,34 @@ def test_a_report_is_a_page_by_itself(client: Client) -> None:
     assert response["X-Frame-Options"] == "SAMEORIGIN"
     assert "<title>Orders</title>" in response.content.decode()
     assert "Events 3" in re.sub(r"\s+", " ", strip_tags(response.content.decode()))
+    assert response["Cache-Control"] == "private"  # no cache that is shared may give it to others
     client.logout()
-    assert client.get("/open/").status_code == 200
+    response = client.get("/open/")
+    assert response.status_code == 200
+    assert "Cache-Control" not in response
 
 
 def test_hostile_text_is_text_there_too() -> None:
     store(event("<script>alert(1)</script>", 1, user_id="1"))
     html = draw_report("breakdown", {"by": "name"}, title="<script>alert(1)</script>")
     assert "<script>" not in html
+
+
+class _Refusing(AwayStore):
+    """Does something in the database before it fails, as far as one can see from outside."""
+
+    def scan(self, query: Any, after: Any = None) -> Any:
+        Group.objects.create(name="half-way")
+        raise OperationalError("canceling statement due to statement timeout")
+
+    def scan_stored(self, after: Any = None) -> Any:
+        return self.scan(None)
+
+
+def test_a_store_that_fails_leaves_the_pages_transaction_alone(settings: Any) -> None:
+    """Rolled back to where the report began: PostgreSQL would refuse all that the page asks afterwards."""
+    settings.LITTLEBRO = {"default": {"TRACKER": "dummy", "BACKEND": f"{__name__}._Refusing"}}
+    with transaction.atomic():
+        Group.objects.create(name="the page's own")
+        assert "could not be asked" in draw_report("trend", {})
+        assert [group.name for group in Group.objects.all()] == ["the page's own"]

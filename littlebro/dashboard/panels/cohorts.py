@@ -98,7 +98,7 @@ def _curve(question: Question, result: Retention, means: Sequence[float | None])
     return draw(
         Chart(
             name=f"Per cent of people who come back, by {result.period}", lines=[Line("mean", values, "0")],
-            labels=labels, titles=titles, width=max(question.number("w", 960, 2_000), 280), height=200,
+            labels=labels, titles=titles, unit="%", width=max(question.number("w", 960, 2_000), 280), height=200,
         )
     )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 from django.utils.http import urlencode
@@ -22,6 +22,7 @@ from littlebro.dashboard.panels.base import (
     measure_label,
 )
 from littlebro.dashboard.questions import Question
+from littlebro.dashboard.shown import as_text
 from littlebro.exceptions import InvalidQuery
 
 __all__ = ["BREAKDOWN", "LIST"]
@@ -101,6 +102,20 @@ def _order(question: Question, result: Breakdown) -> list[int]:
     return known + last
 
 
+def _lines(
+    question: Question, result: Breakdown, rows: Sequence[Row], length: int, *, by_people: bool
+) -> list[dict[str, Any]]:
+    users = [
+        str(row.key.value) if row.key.kind == "value" and result.by == ("user_id",) else "" for row in rows
+    ]
+    accounts = question.look_up(filter(None, users))
+    most = max((row.people if by_people else row.events for row in rows), default=0)
+    lines = [_line(question, result, row, most, length, by_people=by_people) for row in rows]
+    for line, user in zip(lines, users, strict=True):
+        line["name"] = as_text(accounts[user].name, length) if user in accounts else None
+    return lines
+
+
 def _line(
     question: Question, result: Breakdown, row: Row, most: int, length: int, *, by_people: bool
 ) -> dict[str, Any]:
@@ -141,10 +156,9 @@ def _show_short(question: Question, answer: Answer) -> Mapping[str, Any]:
     result: Breakdown = answer.result
     by_people = question.text("measure", "people") == "people" and result.by not in _IDS
     rows = [row for row in result.rows if row.key.kind == "value"]
-    most = max((row.people if by_people else row.events for row in rows), default=0)
     return {
         "label": field_label(result.by),
-        "lines": [_line(question, result, row, most, 60, by_people=by_people) for row in rows],
+        "lines": _lines(question, result, rows, 60, by_people=by_people),
         "compared": question.compare is not None,
         "empty": not rows,
         "more": question.common()
@@ -157,14 +171,13 @@ def _show_whole(question: Question, answer: Answer) -> Mapping[str, Any]:
     result: Breakdown = answer.result
     rows = [result.rows[place] for place in _order(question, result)]
     by_people = question.text("sort") == "people"
-    most = max((row.people if by_people else row.events for row in rows), default=0)
     sort = question.choice("sort", _SORTS, "events")
     turned = question.text("dir", "asc" if sort == "key" else "desc")
     limit = question.number("limit", 50, _MOST)
     return {
         "label": field_label(result.by),
         "measure": None if result.measure is None else measure_label(result.measure, question.path("value")),
-        "lines": [_line(question, result, row, most, 200, by_people=by_people) for row in rows],
+        "lines": _lines(question, result, rows, 200, by_people=by_people),
         "compared": question.compare is not None,
         "sorts": {
             name: {

@@ -7,16 +7,22 @@ or left over, 2 usage. What the subcommands do is in `littlebro.commands`.
 from __future__ import annotations
 
 import argparse
-import os
+import io
 import sys
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError, CommandParser, DjangoHelpFormatter
+from django.core.management.base import (
+    BaseCommand,
+    CommandError,
+    CommandParser,
+    DjangoHelpFormatter,
+    OutputWrapper,
+)
 from django.db import DatabaseError
 
 from littlebro.commands import SUBCOMMANDS, Terminal, UsageError
-from littlebro.commands.base import explain
+from littlebro.commands.base import discard, explain
 from littlebro.delivery.transactions import committing
 from littlebro.exceptions import LittlebroError
 
@@ -45,13 +51,15 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Run one subcommand."""
+        if sys.stdout is None and not options.get("stdout"):
+            self.stdout = OutputWrapper(_Closed())
         if hasattr(self.stdout, "reconfigure"):  # a name that the terminal's encoding lacks is shown escaped
             self.stdout.reconfigure(errors="backslashreplace")
         terminal = Terminal(self.stdout, self.stderr, options["verbosity"])
         try:
             with committing():
                 rest = SUBCOMMANDS[options["subcommand"]].run(terminal, options)
-            self.stdout.flush()
+            terminal.flush()
         except ImproperlyConfigured as error:
             raise UsageError(explain(error)) from error
         except LittlebroError as error:
@@ -63,11 +71,19 @@ class Command(BaseCommand):
             )
             raise CommandError(message) from error
         except BrokenPipeError:
-            # Whoever reads (`| head`) has enough. Python would complain once more when it closes the stream.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            # Whoever reads (`| head`) has enough.
+            discard(self.stdout)
             raise SystemExit(1) from None
         if rest is not None:
             raise CommandError(rest)
+
+
+class _Closed(io.StringIO):
+    """Stands where the shell closed standard output (``>&-``), and takes nothing."""
+
+    def write(self, _text: str) -> int:
+        """Refuse."""
+        raise OSError("it is closed")
 
 
 def _add_base_options(parser: argparse.ArgumentParser) -> None:
