@@ -132,6 +132,21 @@ def test_who_tracks_while_the_tracker_closes_is_delivered(
     monkeypatch.undo()
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("door", ["call", "build"])
+def test_a_process_that_does_nothing_but_lose_events_tells_of_it(
+    settings: Settings, journal: Path, rf: RequestFactory, door: str
+) -> None:
+    """A worker that serves nobody but visitors who opted out writes its counts down as others do."""
+    losses.drain("default")
+    options = {"JOURNAL": str(journal), "SEAL_SECONDS": 0.1, "POLL_SECONDS": 0.1}
+    settings.LITTLEBRO = {"default": {"TRACKER": "thread", "BACKEND": "memory", "TRACKER_OPTIONS": options}}
+    lose = tracker.track_event if door == "call" else tracker.build
+    for _ in range(3):
+        assert lose("seen", request=rf.get("/", headers={"DNT": "1"})) is None
+    wait_until(lambda: total() == {"opted-out": 3}, what="counts that nobody asked for")
+
+
 class _Refusing(Backend):
     """It takes nothing, and says so in words that no database takes."""
 

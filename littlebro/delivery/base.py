@@ -91,6 +91,7 @@ class BaseTracker:
                 name, params, collection, user, anonymous_id, request, timestamp, event_id
             )
             if built is None:
+                self._after_loss()
                 return None
             tap = self.tap
             return built[0] if (self.record(built, on_commit) if tap is None else tap(built[0])) else None
@@ -100,6 +101,7 @@ class BaseTracker:
             raise
         except Exception:  # noqa: BLE001 - tracking must not break the caller, whatever went wrong
             self._fail(name)
+        self._after_loss()
         return None
 
     async def atrack_event(
@@ -123,6 +125,7 @@ class BaseTracker:
                 name, params, collection, user, anonymous_id, request, timestamp, event_id
             )
             if built is None:
+                self._after_loss()
                 return None
             tap = self.tap
             taken = await self.arecord(built, on_commit) if tap is None else tap(built[0])
@@ -133,6 +136,7 @@ class BaseTracker:
             raise
         except Exception:  # noqa: BLE001 - tracking must not break the caller, whatever went wrong
             self._fail(name)
+        self._after_loss()
         return None
 
     def track_events(self, items: Iterable[Mapping[str, Any]]) -> list[Event | None]:
@@ -187,7 +191,10 @@ class BaseTracker:
         the door of importers. Raises `InvalidEvent`.
         """
         built = self._pipeline.run(name, params, **more)
-        return None if built is None else built[0]
+        if built is None:
+            self._after_loss()
+            return None
+        return built[0]
 
     def record(self, built: Built, on_commit: bool | str | None) -> bool:
         """Hand an event to `send`; return whether it was accepted. Trackers with a journal hold it first."""
@@ -263,6 +270,9 @@ class BaseTracker:
 
     def close(self) -> None:
         """Let go of threads and files; what waits stays where it is. The tracker works again if used again."""
+
+    def _after_loss(self) -> None:
+        """See to it that the count of an event that was dropped or refused gets where it is seen."""
 
     def keep_refusal(self, line: bytes) -> None:
         """Take the note of a refused event to the dead letters; without a journal there is no way to."""

@@ -133,6 +133,11 @@ class JournalTracker(BaseTracker):
         """
         return False
 
+    def _after_loss(self) -> None:
+        """Have a courier, which writes counts down now and then: this process may do nothing but lose events."""
+        if self.couriers and not self.couriers[0].is_running():
+            self._work()
+
     def keep_refusal(self, line: bytes) -> None:
         """Let the journal carry the note of refused input to the dead letters; the call is counted already."""
         if self.journal is not None:
