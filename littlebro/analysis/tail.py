@@ -30,9 +30,8 @@ from littlebro.storage.base import BaseBackend
 __all__ = ["Tail", "tail_of"]
 
 _RECENT: Final = 200  # events that are looked at again
-_Seen = tuple[
-    str | None, Event
-]  # an event with its position in the order of storing, None where it has none yet
+# An event behind its position in the order of storing, which is None where it has none yet.
+_Seen = tuple[str | None, Event]
 _numbers = itertools.count(1)
 _guard = threading.Lock()
 _LINK_KEY: Final = "anonymous_id, user_id, ts, id, collection"

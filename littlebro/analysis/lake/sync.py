@@ -120,9 +120,8 @@ class _Sync:
         """Add what was stored since; return whether that is all."""
         check = True
         after = self.new.anchor
-        self.recent.extend(
-            [] if after is None else [after]
-        )  # or it would come nearer to the last with each sync
+        if after is not None:  # or it would come nearer to the last with each sync
+            self.recent.append(after)
         while True:
             chunk = stage(self.session, self.backend, after, CHUNK)
             days = None if check else self.new.ahead
