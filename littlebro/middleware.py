@@ -128,7 +128,8 @@ class _Visit(Serving):
             stream: Any = response
             closers = stream._resource_closers  # noqa: SLF001 - Django runs them where nothing is ambient
             closers[:] = [partial(_close, self.request, closer) for closer in closers]
-            parts = stream._iterator  # noqa: SLF001 - see above
+            # A stranger's kind of response may keep its parts elsewhere.
+            parts = stream._iterator if hasattr(stream, "_iterator") else stream.streaming_content  # noqa: SLF001 - see above
             response.streaming_content = (_aserve if response.is_async else _serve)(self.request, parts)
         return response
 

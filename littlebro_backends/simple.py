@@ -86,7 +86,7 @@ class Backend(BaseBackend):
             alone = False
             try:
                 with self._connection() as connection:
-                    alone = not connection.in_atomic_block and connection.get_autocommit()
+                    alone = _is_alone(connection)
                     return work(connection)
             except OperationalError as error:
                 if not (alone and left and gave_way(error)):
@@ -97,7 +97,7 @@ class Backend(BaseBackend):
             return SaveResult(stored=len(batch))
         parts = chunks(batch)
         one_statement = connection.vendor == "postgresql" and len(parts) == 1
-        if one_statement and not connection.in_atomic_block and connection.get_autocommit():
+        if one_statement and _is_alone(connection):
             return self._write_part(connection, batch)
         with transaction.atomic(using=self.using):
             results = [self._write_part(connection, part) for part in parts]
@@ -148,7 +148,7 @@ class Backend(BaseBackend):
         key = _key(after)
         with self._connection() as connection:
             table = Table(connection, self._name)
-            in_transaction = connection.in_atomic_block or not connection.get_autocommit()
+            in_transaction = not _is_alone(connection)
         for row in rows_as_stored(self._cursor, table, key, in_transaction):
             yield str(row[0]), table.event(row)
 
@@ -157,7 +157,7 @@ class Backend(BaseBackend):
         key = _key(after)
         with self._connection() as connection:
             table = Table(connection, self._name)
-            in_transaction = connection.in_atomic_block
+            in_transaction = not _is_alone(connection)
         for in_order, row in rows_in_sight(self._cursor, table, key, in_transaction):
             yield str(row[0]) if in_order else None, table.event(row)
 
@@ -272,3 +272,8 @@ def _key(position: str | None) -> int:
     if not (position.isascii() and position.isdigit() and len(position) < 20):
         raise InvalidQuery("This is no position in the order of storing; start without one.")
     return int(position)
+
+
+def _is_alone(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether a statement is a transaction by itself, and no part of the caller's."""
+    return not connection.in_atomic_block and connection.get_autocommit()

@@ -144,6 +144,36 @@ def test_events_of_a_stream_know_the_request(parts: Callable[..., Any], loop: bo
     ]
 
 
+class _Elsewhere(StreamingHttpResponse):
+    """A response that keeps its parts in a place of its own."""
+
+    is_async = False
+    parts: Any
+
+    @property
+    def streaming_content(self) -> Any:
+        return self.parts
+
+    @streaming_content.setter
+    def streaming_content(self, value: Any) -> None:
+        self.parts = value
+
+    def __iter__(self) -> Iterator[bytes]:
+        return map(self.make_bytes, self.parts)
+
+
+def test_a_strangers_kind_of_stream() -> None:
+    """It reaches the visitor, and its parts know the request."""
+    middleware = TrackerMiddleware(lambda request: _Elsewhere(_parts([])))
+    response: Any = middleware(ask("/", headers={"user-agent": "Browser/1"}))
+    assert list(response) == [b"a", b"b"]
+    assert [(event.name, event.context["user_agent"]) for event in stored()] == [
+        ("page-accessed", "Browser/1"),
+        ("part", "Browser/1"),
+        ("part", "Browser/1"),
+    ]
+
+
 @pytest.mark.django_db  # to close a response looks after open connections
 def test_a_stream_is_closed_halfway() -> None:
     """A body that is not read to its end is closed with its response; between its parts nothing is ambient."""

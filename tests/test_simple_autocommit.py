@@ -41,3 +41,4 @@ def test_the_order_of_storing(backend: Backend) -> None:
     """MariaDB sets no isolation level in the middle of a transaction."""
     backend.save_many([make(id="a"), make(id="b")])
     assert [event.id for _, event in backend.scan_stored()] == ["a", "b"]
+    assert [event.id for _, event in backend.scan_visible()] == ["a", "b"]
