@@ -104,19 +104,21 @@ def test_what_opens_stays_on_a_small_phone(
 
 
 def test_heads_end_where_their_numbers_do(chromium: Chromium, site: str, admin: list[dict[str, Any]]) -> None:
-    """The arrow of the column that sorts pushes no words aside."""
-    ends = """() => ['thead th', 'tbody tr:first-child > *'].map((cells) =>
+    """The arrow of the column that sorts pushes no words aside, nor up or down."""
+    places = """() => ['thead th', 'tbody tr:first-child > *'].map((cells) =>
       [...document.querySelectorAll(`.lb-whole ${cells}`)].slice(1, 4).map((cell) => {
         const words = document.createRange();
         words.selectNodeContents((cell.querySelector('a') || cell).firstChild);
-        return Math.round(words.getBoundingClientRect().right);
+        const place = words.getBoundingClientRect();
+        return {end: Math.round(place.right), top: Math.round(place.top)};
       }))"""
 
     def story(page: "Page") -> None:
         page.goto(f"{site}{BOARD}breakdown/?by=params.path&sort=events")
         settle(page)
-        heads, numbers = page.evaluate(ends)
-        assert heads == numbers
+        heads, numbers = page.evaluate(places)
+        assert [head["end"] for head in heads] == [number["end"] for number in numbers]
+        assert len({head["top"] for head in heads}) == 1
 
     chromium.tell(story, admin, viewport={"width": 1440, "height": 900})
 
