@@ -121,6 +121,14 @@ def _of_transport(app: Celery) -> Iterator[Finding]:
     if transport.driver_type != "redis":
         return
     visibility = (app.conf.broker_transport_options or {}).get("visibility_timeout", _VISIBILITY)
+    if not isinstance(visibility, int | float):  # of an environment variable, say
+        yield Finding(
+            "visibility",
+            f"broker_transport_options['visibility_timeout'] is {visibility!r} and no number: workers fail when they "
+            "look for what Redis is to hand out again, and what a killed one held is never handed out.",
+            f"Give seconds as a number, or leave it out, which is {_VISIBILITY}.",
+        )
+        return
     # A process holds, beside the batch that it waits for, this many that wait for their turn; 0 is any number.
     ahead = app.conf.worker_prefetch_multiplier
     needed = LONGEST_WAIT * (ahead + 1)

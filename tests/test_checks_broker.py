@@ -79,6 +79,13 @@ def test_eager_tasks_need_no_broker(app: Celery) -> None:
             {"broker_url": "redis://127.0.0.1:1/0", "broker_transport_options": {"visibility_timeout": 60}},
         ),
         ("littlebro.W012", {"broker_url": "redis://127.0.0.1:1/0", "worker_prefetch_multiplier": 0}),
+        *(
+            (
+                "littlebro.W012",
+                {"broker_url": "redis://127.0.0.1:1/0", "broker_transport_options": {"visibility_timeout": odd}},
+            )
+            for odd in (None, "3600")
+        ),
     ],
 )
 def test_a_setting_that_would_lose_events(app: Celery, check: str, changes: dict[str, Any]) -> None:
