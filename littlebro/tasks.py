@@ -75,8 +75,11 @@ _events: Final = msgspec.json.Decoder(list[Event])
     serializer="json",
     time_limit=_NO_LIMIT,
     soft_time_limit=_NO_LIMIT,
+    rate_limit=0,  # with None, task_default_rate_limit would hold
+    # What a base class of the project's own (Celery's task_cls) may say of all tasks.
     max_retries=0,
-    rate_limit=None,
+    autoretry_for=(),
+    expires=None,
 )
 def deliver(self: Any, alias: str, batch: str) -> None:
     """Store `batch`, the text of a JSON array of encoded events of `alias`; put it back where that cannot be now.

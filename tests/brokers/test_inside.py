@@ -4,11 +4,14 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
+from celery import Task
 from celery.exceptions import Reject
+from celery.utils.time import rate
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, connections, transaction
 from django.test import RequestFactory
@@ -130,6 +133,46 @@ def test_a_batch_goes_back_after_a_bounded_wait(
     assert sent == [("default", "[1]")]
     assert 40 < sum(in_a_worker) <= publishing.LONGEST_WAIT
     assert max(in_a_worker) <= 10
+
+
+def test_a_base_class_of_the_project(
+    monkeypatch: pytest.MonkeyPatch, make_app: AppMaker, broker: str
+) -> None:
+    """What it says of all tasks, retries and an expiry, would drop a batch; ours hears of neither, nor of a rate."""
+
+    class Own(Task):
+        expires = 0.5
+        autoretry_for = (Exception,)
+        retry_kwargs: ClassVar = {"max_retries": 5}
+
+    app = make_app(broker_url=broker, task_default_rate_limit="1/m")
+    app.task_cls = Own
+    ours = publishing.Publisher()
+    ours.publish("default", "[]")
+    task = app.tasks[publishing.TASK]
+    ours.publish("default", "[1]")
+    ours.close()
+    with app.connection_for_read() as link, link.SimpleQueue(publishing.QUEUE) as queue:
+        time.sleep(1)
+        found = [queue.get(timeout=5) for _ in range(2)]
+        assert [message.headers["expires"] for message in found] == [None, None]
+        for message in found:
+            message.ack()
+
+    def away(*_: object) -> None:
+        raise ConnectionError("away")
+
+    monkeypatch.setattr(tasks, "_store", away)
+    monkeypatch.setattr(tasks, "time", SimpleNamespace(sleep=lambda _: None, monotonic=iter([0, 99]).__next__))
+    monkeypatch.setattr(tasks.publisher, "publish", away)
+    task.push_request(is_eager=False, called_directly=False)
+    try:
+        with pytest.raises(Reject) as caught:
+            task.run("default", "[1]")
+    finally:
+        task.pop_request()
+    assert caught.value.requeue
+    assert not rate(task.rate_limit)
 
 
 def test_a_sink_that_is_away_holds_up_nobody(
