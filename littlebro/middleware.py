@@ -19,7 +19,7 @@ from django.utils.cache import patch_vary_headers
 from littlebro.conf import setting
 from littlebro.delivery.guard import must_raise
 from littlebro.delivery.handler import trackers
-from littlebro.events.context import Serving
+from littlebro.events.context import Serving, ServingPart
 from littlebro.privacy import is_no_visit, issue_anonymous_id, page_params, read_settings
 
 if TYPE_CHECKING:
@@ -126,11 +126,12 @@ class _Visit(Serving):
             # Not `streaming_content`: what that returns holds the response, which would hold it in turn, and a stream
             # that a client left would end when Python looks for cycles.
             stream: Any = response
+            serving = partial(ServingPart, self.request, [])
             closers = stream._resource_closers  # noqa: SLF001 - Django runs them where nothing is ambient
-            closers[:] = [partial(_close, self.request, closer) for closer in closers]
+            closers[:] = [partial(_close, serving, closer) for closer in closers]
             # A stranger's kind of response may keep its parts elsewhere.
             parts = stream._iterator if hasattr(stream, "_iterator") else stream.streaming_content  # noqa: SLF001 - see above
-            response.streaming_content = (_aserve if response.is_async else _serve)(self.request, parts)
+            response.streaming_content = (_aserve if response.is_async else _serve)(serving, parts)
         return response
 
     def leave_cookie(self, response: HttpResponseBase, fresh_id: str) -> None:
@@ -151,32 +152,32 @@ class _Visit(Serving):
         patch_vary_headers(response, ("Cookie",))
 
 
-def _serve(request: HttpRequest, parts: Iterator[object]) -> Iterator[object]:
+def _serve(serving: Callable[[], Serving], parts: Iterator[object]) -> Iterator[object]:
     """Yield `parts`, and have the request ambient while each is made, but not while the server sends it."""
     while True:
-        with Serving(request):
+        with serving():
             part = next(parts, _END)
         if part is _END:
             return
         yield part
 
 
-async def _aserve(request: HttpRequest, parts: AsyncIterator[object]) -> AsyncIterator[object]:
+async def _aserve(serving: Callable[[], Serving], parts: AsyncIterator[object]) -> AsyncIterator[object]:
     """See _serve()."""
     try:
         while True:
-            with Serving(request):
+            with serving():
                 part = await anext(parts, _END)
             if part is _END:
                 return
             yield part
     finally:  # perhaps since the client left; what its maker tracks then knows the request too
         if isinstance(parts, AsyncGenerator):
-            with Serving(request):
+            with serving():
                 await parts.aclose()
 
 
-def _close(request: HttpRequest, closer: Callable[[], object]) -> None:
+def _close(serving: Callable[[], Serving], closer: Callable[[], object]) -> None:
     """Run what is to be run when the response is closed, and have the request ambient."""
-    with Serving(request):
+    with serving():
         closer()

@@ -12,7 +12,7 @@ from django.views import View
 
 from littlebro import Event, bind, tracker
 from littlebro.delivery import losses
-from littlebro.events.context import current
+from littlebro.events.context import Serving, current
 
 
 @pytest.fixture(autouse=True)
@@ -108,6 +108,43 @@ async def test_a_generator_may_end_in_another_context() -> None:
     assert await asyncio.create_task(first()) == 1
     await source.aclose()
     assert dict(current().values) == {}
+
+
+def test_blocks_of_generators_end_in_any_order() -> None:
+    """Each takes its own values along, and no others, whoever else binds meanwhile; nothing stays behind."""
+
+    def rows(**values: Any) -> Any:
+        with bind(**values):
+            yield dict(current().values)
+            yield dict(current().values)
+
+    both = {"a": 1, "b": 2}
+    assert list(zip(rows(a=1), rows(b=2), strict=False)) == [({"a": 1}, both), (both, both)]
+    assert dict(current().values) == {}
+    first, second = rows(a=1, c=1), rows(b=2, c=2)
+    with bind(c=0):
+        next(first)
+        next(second)
+        first.close()
+        assert dict(current().values) == {"b": 2, "c": 2}
+        second.close()
+        assert dict(current().values) == {"c": 0}
+
+
+def test_a_generator_that_ends_late_changes_nothing() -> None:
+    """One that a request left behind ends in another's: events there still know who is served."""
+
+    def rows() -> Any:
+        with bind(a=1):
+            yield
+
+    left = rows()
+    with Serving(RequestFactory().get("/one")):
+        next(left)
+    with Serving(RequestFactory().get("/two")) as second:
+        left.close()
+        assert current().request is second.request
+    assert current().request is None
 
 
 async def test_bound_values_are_carried() -> None:

@@ -144,6 +144,50 @@ def test_events_of_a_stream_know_the_request(parts: Callable[..., Any], loop: bo
     ]
 
 
+def _bound() -> Iterator[str]:
+    with bind(export=7):
+        try:
+            for _ in "ab":
+                trackers["default"].track_event("part")
+                yield "part"
+        finally:
+            trackers["default"].track_event("end")
+
+
+async def _abound() -> AsyncIterator[str]:
+    with bind(export=7):
+        try:
+            for _ in "ab":
+                await trackers["default"].atrack_event("part")
+                yield "part"
+        finally:
+            await trackers["default"].atrack_event("end")
+
+
+async def _aleft_halfway(response: Any) -> None:
+    async with aclosing(aiter(response)) as content:
+        await anext(content)
+
+
+@pytest.mark.django_db  # to close a response looks after open connections
+@pytest.mark.parametrize("halfway", [False, True], ids=["to its end", "left halfway"])
+@pytest.mark.parametrize("parts", [_bound, _abound])
+def test_what_a_stream_binds_stays_bound(parts: Callable[..., Any], halfway: bool) -> None:
+    """A block around the parts holds from one part to the next and to its end, and never between them."""
+    response = streamed(parts)
+    if parts is _abound:
+        asyncio.run(_aleft_halfway(response) if halfway else _aread(response))
+    elif halfway:
+        next(iter(response))
+        assert dict(current().values) == {}
+        response.close()
+    else:
+        list(response)
+    assert dict(current().values) == {}
+    found = [(event.name, event.context.get("export")) for event in stored()]
+    assert found[1:] == [("part", 7)] * (1 if halfway else 2) + [("end", 7)]
+
+
 class _Elsewhere(StreamingHttpResponse):
     """A response that keeps its parts in a place of its own."""
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
 
-__all__ = ["Ambient", "Serving", "bind", "carried", "current", "inside_delivery"]
+__all__ = ["Ambient", "Serving", "ServingPart", "bind", "carried", "current", "inside_delivery"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -32,7 +32,8 @@ _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 class Ambient(msgspec.Struct, frozen=True):
     """What surrounds a call: `values` bound by `bind`, and the request that is being served, if any.
 
-    `delivering` marks littlebro's own delivery: what is tracked there would go round in circles.
+    `delivering` marks littlebro's own delivery: what is tracked there would go round in circles. `blocks` are what
+    `values` are made of, one entry a block that has not ended.
     """
 
     values: Mapping[str, Any] = _NOTHING
@@ -40,6 +41,7 @@ class Ambient(msgspec.Struct, frozen=True):
     user_id: str | None = None
     anonymous_id: str | None = None
     delivering: bool = False
+    blocks: tuple[Mapping[str, Any], ...] = ()
 
 
 EMPTY: Final = Ambient()
@@ -71,21 +73,28 @@ def bind(**values: Any) -> _Bound:
 class _Bound:
     """The block of `bind`; as a decorator, a new one at each call."""
 
-    __slots__ = ("_token", "_values")
+    __slots__ = ("_inside", "_outer", "_values")
 
     def __init__(self, values: Mapping[str, Any]) -> None:
-        self._values = values
-        self._token: Token[Ambient] | None = None
+        self._values = dict(values)  # one of its own, by which it is known among the blocks
+        self._inside: Ambient | None = None
 
     def __enter__(self) -> None:
-        if self._token is not None:  # shared by two threads, the values of one would stay in the other
+        if self._inside is not None:  # shared by two threads, the values of one would stay in the other
             raise RuntimeError("A bind() is entered once; each block calls it anew.")
-        outer = _ambient.get()
-        values = MappingProxyType({**outer.values, **self._values})
-        self._token = _ambient.set(msgspec.structs.replace(outer, values=values))
+        self._outer = _ambient.get()
+        self._inside = _binding(self._outer, (*self._outer.blocks, self._values))
+        _ambient.set(self._inside)
 
     def __exit__(self, *_: object) -> None:
-        _leave(cast("Token[Ambient]", self._token))
+        now = _ambient.get()
+        if now is self._inside:
+            _ambient.set(self._outer)
+            return
+        # A generator ends after others that began later, or where its block was never entered: in another context.
+        rest = tuple(block for block in now.blocks if block is not self._values)
+        if len(rest) < len(now.blocks):
+            _ambient.set(_binding(now, rest))
 
     def __call__(self, function: _F) -> _F:
         if isgeneratorfunction(function) or isasyncgenfunction(function):
@@ -109,6 +118,14 @@ class _Bound:
         return cast("_F", abound if iscoroutinefunction(function) else bound)
 
 
+def _binding(ambient: Ambient, blocks: tuple[Mapping[str, Any], ...]) -> Ambient:
+    """Return `ambient` with the values of `blocks`, of which the later ones hide the earlier."""
+    values: dict[str, Any] = {}
+    for block in blocks:
+        values |= block
+    return msgspec.structs.replace(ambient, values=MappingProxyType(values), blocks=blocks)
+
+
 async def _within(values: Mapping[str, Any], coroutine: Awaitable[Any]) -> Any:
     """Await the coroutine with `values` bound."""
     with _Bound(values):
@@ -120,7 +137,7 @@ def carried(
     values: Mapping[str, Any], user_id: str | None = None, anonymous_id: str | None = None
 ) -> Iterator[None]:
     """Surround the block with what was ambient in the process that started it, and nothing else."""
-    token = _ambient.set(Ambient(MappingProxyType(dict(values)), None, user_id, anonymous_id))
+    token = _ambient.set(_binding(Ambient(user_id=user_id, anonymous_id=anonymous_id), (dict(values),)))
     try:
         yield
     finally:
@@ -151,9 +168,39 @@ class Serving:
     def __enter__(self) -> Self:
         outer = _ambient.get()
         self._token = _ambient.set(
-            Ambient(outer.values, self.request, outer.user_id, outer.anonymous_id, outer.delivering)
+            Ambient(
+                outer.values,
+                self.request,
+                outer.user_id,
+                outer.anonymous_id,
+                outer.delivering,
+                outer.blocks,
+            )
         )
         return self
 
     def __exit__(self, *_: object) -> None:
+        _leave(self._token)
+
+
+class ServingPart(Serving):
+    """One part of a stream: what is bound where a part ends is bound when the next is made, and not in between.
+
+    The parts share `kept`, which is empty before the first.
+    """
+
+    __slots__ = ("_kept",)
+
+    def __init__(self, request: HttpRequest, kept: list[Ambient]) -> None:
+        super().__init__(request)
+        self._kept = kept
+
+    def __enter__(self) -> Self:
+        if not self._kept:
+            return super().__enter__()
+        self._token = _ambient.set(self._kept.pop())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._kept[:] = (_ambient.get(),)
         _leave(self._token)
