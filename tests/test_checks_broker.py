@@ -82,7 +82,10 @@ def test_eager_tasks_need_no_broker(app: Celery) -> None:
         *(
             (
                 "littlebro.W012",
-                {"broker_url": "redis://127.0.0.1:1/0", "broker_transport_options": {"visibility_timeout": odd}},
+                {
+                    "broker_url": "redis://127.0.0.1:1/0",
+                    "broker_transport_options": {"visibility_timeout": odd},
+                },
             )
             for odd in (None, "3600")
         ),

@@ -140,7 +140,7 @@ def test_a_base_class_of_the_project(
 ) -> None:
     """What it says of all tasks, retries and an expiry, would drop a batch; ours hears of neither, nor of a rate."""
 
-    class Own(Task):
+    class Own(Task):  # type: ignore[misc]  # celery comes without types
         expires = 0.5
         autoretry_for = (Exception,)
         retry_kwargs: ClassVar = {"max_retries": 5}
@@ -163,8 +163,10 @@ def test_a_base_class_of_the_project(
         raise ConnectionError("away")
 
     monkeypatch.setattr(tasks, "_store", away)
-    monkeypatch.setattr(tasks, "time", SimpleNamespace(sleep=lambda _: None, monotonic=iter([0, 99]).__next__))
-    monkeypatch.setattr(tasks.publisher, "publish", away)
+    monkeypatch.setattr(
+        tasks, "time", SimpleNamespace(sleep=lambda _: None, monotonic=iter([0, 99]).__next__)
+    )
+    monkeypatch.setattr(publishing.publisher, "publish", away)
     task.push_request(is_eager=False, called_directly=False)
     try:
         with pytest.raises(Reject) as caught:
