@@ -219,6 +219,10 @@ class _Run:
             seen: tuple[Any, ...] = (result, *self.args)
         else:
             params = page_params(self.request, result, error, seconds)
+            # REST framework, whose request this then is, answers its own exceptions with the status that they have.
+            status = None if self.asked is self.request else getattr(error, "status_code", None)
+            if isinstance(status, int):
+                params["status"] = status
             seen = (self.asked, result, *self.args)
         failed = error is not None
         given = self._ask("params", self.by.params, seen, host_failed=failed)

@@ -9,7 +9,7 @@ from unittest.mock import Mock
 import pytest
 from asgiref.sync import iscoroutinefunction
 from django.contrib.auth.models import User
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.test import AsyncClient, Client
 from django.utils.functional import SimpleLazyObject
 from django.views import View
@@ -210,11 +210,6 @@ def test_abandoned_coroutine() -> None:
 
 def test_request_by_keyword_and_inside_another() -> None:
     """A request counts as a keyword too, and inside Django REST framework's own request."""
-
-    class RestRequest:
-        def __init__(self, request: HttpRequest) -> None:
-            self._request = request
-
     seen: list[Any] = []
 
     def remember(request: object, response: object, *args: object, **kwargs: object) -> None:
@@ -229,6 +224,34 @@ def test_request_by_keyword_and_inside_another() -> None:
     view(rest, 2)
     assert [timeless(event)["path"] for event in stored()] == ["/plain/", "/rest/"]
     assert seen == [(plain, (), {"number": 1}), (rest, (2,), {})]
+
+
+class RestRequest:
+    """A request as Django REST framework has it."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._request = request
+
+
+def test_exceptions_of_rest_framework_have_their_status() -> None:
+    """Around them they are answered with the status that they have; in another view Django answers 500."""
+
+    class ValidationError(Exception):
+        status_code = 400
+
+    @track_event("seen")
+    def view(request: object, error: Exception) -> HttpResponse:
+        raise error
+
+    for request, error in (
+        (RestRequest(ask("/")), ValidationError()),
+        (RestRequest(ask("/")), KeyError()),
+        (RestRequest(ask("/")), Http404()),
+        (ask("/"), ValidationError()),
+    ):
+        with pytest.raises(type(error)):
+            view(request, error)
+    assert [event.params["status"] for event in stored()] == [400, 500, 404, 500]
 
 
 class Lazy:
