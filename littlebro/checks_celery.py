@@ -121,16 +121,22 @@ def _of_transport(app: Celery) -> Iterator[Finding]:
     if transport.driver_type != "redis":
         return
     visibility = (app.conf.broker_transport_options or {}).get("visibility_timeout", _VISIBILITY)
-    if not isinstance(visibility, int | float):  # of an environment variable, say
+    ahead = app.conf.worker_prefetch_multiplier
+    numbers = {
+        "broker_transport_options['visibility_timeout']": visibility,
+        "worker_prefetch_multiplier": ahead,
+    }
+    odd = {name: value for name, value in numbers.items() if not isinstance(value, int | float)}
+    for name, value in odd.items():  # of an environment variable, say
         yield Finding(
             "visibility",
-            f"broker_transport_options['visibility_timeout'] is {visibility!r} and no number: workers fail when they "
-            "look for what Redis is to hand out again, and what a killed one held is never handed out.",
-            f"Give seconds as a number, or leave it out, which is {_VISIBILITY}.",
+            f"Celery's {name} is {value!r} and no number: workers fail on it, and nobody hands out again what a killed "
+            "one held.",
+            "Give a number, or leave it out.",
         )
+    if odd:
         return
     # A process holds, beside the batch that it waits for, this many that wait for their turn; 0 is any number.
-    ahead = app.conf.worker_prefetch_multiplier
     needed = LONGEST_WAIT * (ahead + 1)
     if not ahead or visibility < needed:
         raised = (

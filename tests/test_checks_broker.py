@@ -79,6 +79,7 @@ def test_eager_tasks_need_no_broker(app: Celery) -> None:
             {"broker_url": "redis://127.0.0.1:1/0", "broker_transport_options": {"visibility_timeout": 60}},
         ),
         ("littlebro.W012", {"broker_url": "redis://127.0.0.1:1/0", "worker_prefetch_multiplier": 0}),
+        ("littlebro.W012", {"broker_url": "redis://127.0.0.1:1/0", "worker_prefetch_multiplier": "1"}),
         *(
             (
                 "littlebro.W012",
