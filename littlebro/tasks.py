@@ -277,6 +277,13 @@ def _read_queue(instance: Any, **_: Any) -> None:
     app.amqp.queues.select_add(publishing.queue_of(app))
 
 
+@signals.beat_init.connect(weak=False, dispatch_uid="littlebro.tasks")
+def _know_queue(sender: Any, **_: Any) -> None:
+    """Let a beat send our chores, also where task_create_missing_queues is off."""
+    app: Celery = sender.app
+    app.amqp.queues.add(publishing.queue_of(app))
+
+
 @signals.worker_ready.connect(weak=False, dispatch_uid="littlebro.tasks")
 def _look(**_: Any) -> None:
     """Say, when a worker starts, what in settings or broker will lose events."""
