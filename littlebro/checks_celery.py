@@ -202,12 +202,14 @@ def of_memory(connection: Any) -> Iterator[Finding]:
 
 
 def _is_read(app: Celery, connection: Any) -> bool:
-    """Return whether some worker reads our queue."""
+    """Return whether some worker reads our queue, as far as the broker or the workers say."""
     if connection.transport.driver_type == "amqp":
         try:
             found = connection.default_channel.queue_declare(QUEUE, passive=True)
         except NotFound:
             return False
         return bool(found.consumer_count)
+    if not app.conf.worker_enable_remote_control:  # no worker would answer
+        return True
     answers = app.control.inspect(timeout=_SECONDS_TO_ANSWER, connection=connection).active_queues() or {}
     return any(queue["name"] == QUEUE for queues in answers.values() for queue in queues)

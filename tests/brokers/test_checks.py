@@ -105,6 +105,8 @@ def test_a_redis(make_app: AppMaker, redis: str) -> None:
             client.config_set("maxmemory", limit["maxmemory"])
             client.config_set("maxmemory-policy", policy["maxmemory-policy"])
     assert ids(check_broker(databases=["default"])) == ["littlebro.W016", "littlebro.W017"]
+    make_app(broker_url=redis, worker_enable_remote_control=False)
+    assert ids(check_broker(databases=["default"])) == ["littlebro.W016"], "no worker would answer"
 
 
 def test_a_queue_that_somebody_reads(make_site: Maker, make_app: AppMaker, broker: str) -> None:
