@@ -165,7 +165,7 @@ async def _abound() -> AsyncIterator[str]:
 
 
 async def _aleft_halfway(response: Any) -> None:
-    async with aclosing(aiter(response)) as content:
+    async with aclosing(response._iterator) as content:  # what Django makes of it leaves it to Python to close it
         await anext(content)
 
 
