@@ -165,7 +165,8 @@ async def _abound() -> AsyncIterator[str]:
 
 
 async def _aleft_halfway(response: Any) -> None:
-    async with aclosing(response._iterator) as content:  # what Django makes of it leaves it to Python to close it
+    # Not aiter(response): Django's own generator leaves it to Python to close ours.
+    async with aclosing(response._iterator) as content:
         await anext(content)
 
 
