@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
-from django.core.exceptions import ImproperlyConfigured, PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.core.exceptions import ImproperlyConfigured, PermissionDenied, SuspiciousOperation
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse, QueryDict
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -97,7 +97,7 @@ class Views:
         return TemplateResponse(request, template, {
             **self.site.each_context(request), **frame(question, base),
             "title": page.title, "page": page, "question": question, "access": access,
-            "nav": self._nav(request, page.slug, question, access), "views": self._views(),
+            "nav": self._nav(request, page.slug, question, access), "views": self._views(access),
             "notes": self._notes(page, question),
             "links": {name: self.url(name) for name in ("suggest", "save", "annotate")},
             "people_url": self.page_url("people"), "trends_url": self.page_url("trends"),
@@ -162,13 +162,15 @@ class Views:
             for note in notes
         ]
 
-    def _views(self) -> list[dict[str, Any]]:
+    def _views(self, access: Access) -> list[dict[str, Any]]:
+        """Return the saved views; one that is about persons names them, and is for those who may see them."""
         return [
             {
                 "name": as_text(view.name), "plain": visible(view.name), "url": self._view_url(view),
                 "author": view.author, "delete": self.url("forget", view.pk),
             }
             for view in SavedView.objects.order_by("name")[:_FEW]
+            if access.persons or not _personal(view)
         ]  # fmt: skip
 
     def _view_url(self, view: SavedView) -> str:
@@ -300,6 +302,14 @@ class Views:
             for value in found
             if not isinstance(value, dict | list)
         ]
+
+
+def _personal(view: SavedView) -> bool:
+    page = PAGES.get(view.page)
+    try:
+        return (page is not None and page.persons) or needs_persons(Question(QueryDict(view.query)))
+    except SuspiciousOperation:  # more parameters than Django reads: an address of no page
+        return True
 
 
 def told(error: Exception, question: Question) -> tuple[str, int]:

@@ -289,6 +289,26 @@ def test_accounts_are_named_to_those_who_may_see_accounts(client: Client) -> Non
     assert f"Erase anna@shop, user {anna.pk}?" in asked
 
 
+class _OwnTeam(ModelAdmin[User]):
+    def get_queryset(self, request: Any) -> Any:
+        return super().get_queryset(request).exclude(username__startswith="other-")
+
+
+def test_accounts_that_the_admin_keeps_from_who_asks_are_kept_here_too(
+    rf: RequestFactory, admin_user: Any
+) -> None:
+    """A site's own admin of accounts may show each team its own: `get_queryset` says which."""
+    site = AdminSite("teams")
+    site.register(User, _OwnTeam)
+    mine, others = staff(name="our-anna"), staff(name="other-anna")
+    request = rf.get("/")
+    request.user = admin_user
+    with override_settings(ROOT_URLCONF=type("urls", (), {"urlpatterns": [path("teams/", site.urls)]})):
+        found = Accounts(site, request)
+        assert set(found.look_up([str(mine.pk), str(others.pk)])) == {str(mine.pk)}
+        assert [account.name for account in found.search("anna")] == ["our-anna"]
+
+
 _people = AdminSite("people")
 _people.register(Session)
 urlpatterns = [path("people/", _people.urls)]
