@@ -1,4 +1,4 @@
-# ruff: noqa: SLF001 - a model's `_meta` and `_default_manager` are documented, and there is no other way to them
+# ruff: noqa: SLF001 - a model's `_meta` is documented, and there is no other way to it
 """The site's own accounts behind the user ids of events: what they are called, and where the admin shows them.
 
 In: ids, as events hold them. Out: names and addresses, for those alone who may see accounts in the admin anyway.
@@ -44,12 +44,14 @@ class Accounts:
     def __init__(self, site: AdminSite, request: HttpRequest) -> None:
         self._site = site
         self._model: Any = get_user_model()
-        registered = site.is_registered(self._model)
-        self._shown = registered and site.get_model_admin(self._model).has_view_permission(request)
+        self._rows: Any = None  # those that the admin shows to who asks, None where it shows none
+        if site.is_registered(self._model):
+            shown = site.get_model_admin(self._model)
+            self._rows = shown.get_queryset(request) if shown.has_view_permission(request) else None
 
     def look_up(self, ids: Iterable[str]) -> dict[str, Account]:
         """Return the accounts with these ids, by id."""
-        if not self._shown:
+        if self._rows is None:
             return {}
         keys = {}
         for text in ids:
@@ -59,21 +61,19 @@ class Accounts:
                 continue
             if str(key) == text and not (isinstance(key, int) and abs(key) >= 2**63):
                 keys[key] = text
-        found = self._model._default_manager.filter(pk__in=list(keys))
+        found = self._rows.filter(pk__in=list(keys))
         return {str(user.pk): self._account(user) for user in found}
 
     def search(self, text: str) -> list[Account]:
         """Return accounts whose user name or address contains `text`."""
-        if not self._shown or not text or "\0" in text:
+        if self._rows is None or not text or "\0" in text:
             return []
         names = {self._model.USERNAME_FIELD, self._model.get_email_field_name()}
         known = {field.name for field in self._model._meta.get_fields()}
         test = Q()
         for name in sorted(names & known):
             test |= Q(**{f"{name}__icontains": text})
-        return [
-            self._account(user) for user in self._model._default_manager.filter(test).order_by("pk")[:_FOUND]
-        ]
+        return [self._account(user) for user in self._rows.filter(test).order_by("pk")[:_FOUND]]
 
     def _account(self, user: Any) -> Account:
         meta = self._model._meta

@@ -5,10 +5,11 @@ from typing import Any, ClassVar
 import pytest
 from django.contrib.admin import AdminSite
 from django.contrib.admin.utils import unquote
-from django.contrib.auth.models import Permission
+from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.models import Permission, User
 from django.contrib.sessions.models import Session
 from django.db import OperationalError, connection
-from django.test import Client, RequestFactory
+from django.test import Client, RequestFactory, override_settings
 from django.urls import URLPattern, get_resolver, path, resolve, reverse
 from django.utils import timezone
 from django.utils.html import strip_tags
@@ -167,6 +168,26 @@ def test_keeping_views_takes_a_permission_of_its_own(client: Client) -> None:
     assert SavedView.objects.count() == 1
 
 
+@pytest.mark.parametrize(
+    "page, query",
+    [
+        ("trends", "person=u:secret"), ("person", "who=u:secret"), ("breakdown", "by=user_id&name=secret"),
+        ("trends", "&".join(["name=secret"] * 1_001)),
+    ],
+    ids=["filter", "page", "field", "unreadable"],
+)  # fmt: skip
+def test_a_view_of_persons_is_kept_from_who_may_not_see_them(client: Client, page: str, query: str) -> None:
+    """Its address names them, and what one calls it may too."""
+    SavedView.objects.create(name="Of secret", page=page, query=query)
+    SavedView.objects.create(name="Plans", page="trends", query="by=params.plan&person=")
+    client.force_login(staff(VIEW, MANAGE))
+    content = client.get(BOARD).content
+    assert b"secret" not in content
+    assert b"Plans" in content
+    client.force_login(staff(VIEW, PERSON, name="other"))
+    assert b"Of secret" in client.get(BOARD).content
+
+
 def test_erasing_takes_a_permission_of_its_own(client: Client) -> None:
     """It is asked for before, and done by POST alone."""
     fill()
@@ -289,7 +310,7 @@ def test_accounts_are_named_to_those_who_may_see_accounts(client: Client) -> Non
     assert f"Erase anna@shop, user {anna.pk}?" in asked
 
 
-class _OwnTeam(ModelAdmin[User]):
+class _OwnTeam(UserAdmin):
     def get_queryset(self, request: Any) -> Any:
         return super().get_queryset(request).exclude(username__startswith="other-")
 
