@@ -44,6 +44,7 @@ _WINDOW: Final = re.compile(r"([1-9][0-9]{0,4})([mhd])")
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
 _MOST_TEXT: Final = 20_000  # characters of a query string
 _MOST_CONDITIONS: Final = 50
+_MOST_VALUES: Final = 100  # names of events, and of collections
 
 
 class Question:
@@ -54,18 +55,20 @@ class Question:
     """
 
     def __init__(self, given: QueryDict, *, now: datetime | None = None) -> None:
-        self.given = given
+        too_long = len(given.urlencode()) > _MOST_TEXT
+        self.given = given = QueryDict() if too_long else given
         self.now = at_or_now(now)
         self.zone = timezone.get_current_timezone()
-        self.problems: list[str] = []
+        self.problems = ["The address is too long."] if too_long else []
         self.persons = False  # whether who asks may see single persons
         self.accounts: Accounts | None = None  # where their accounts are looked up, if they may be seen
         for name in sorted(set(given) - _KNOWN):
             self.problems.append(f"There is no parameter {name[:40]!r}.")
-        if len(given.urlencode()) > _MOST_TEXT:
-            self.problems.append("The address is too long.")
         self.alias = self._checked(self._alias, "default")
         self.range: Range = self._checked(self._range, range_of("", "", "", self.zone, self.now))
+        # Events of any name where there are none, the alias's own collection where that is None.
+        self.names: tuple[str, ...] = self._checked(lambda: self._several("name"), ())
+        self.collections = self._checked(lambda: self._several("collection"), ()) or None
         self.where: tuple[Condition, ...] = self._checked(lambda: self.conditions("f"), ())
         self.person: Person | None = self._checked(self._person, None)
         self.compare: Any = self._checked(lambda: self.choice("compare", tuple(COMPARISONS)) or None, None)
@@ -89,15 +92,11 @@ class Question:
         text = self.given.get("person", "")
         return Person.parse(text) if text else None
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Return the names of events that are asked for; empty is all."""
-        return tuple(dict.fromkeys(name for name in self.given.getlist("name") if name))
-
-    @property
-    def collections(self) -> tuple[str, ...] | None:
-        """Return the collections that are asked for; None is the alias's own."""
-        return tuple(dict.fromkeys(name for name in self.given.getlist("collection") if name)) or None
+    def _several(self, name: str) -> tuple[str, ...]:
+        found = tuple(dict.fromkeys(value for value in self.given.getlist(name) if value))
+        if len(found) > _MOST_VALUES:  # each is shown with the address of the page without it
+            raise InvalidQuery(f"{name} is given {len(found)} times; {_MOST_VALUES} are the most.")
+        return found
 
     @cached_property
     def start(self) -> datetime:

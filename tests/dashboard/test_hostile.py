@@ -149,3 +149,16 @@ def test_damaged_addresses_are_answered(admin_client: Client, query: str) -> Non
     for page in ("", "trends/", "funnel/", "retention/", "paths/", "people/", "person/", "live/"):
         response: Any = admin_client.get(f"{BOARD}{page}?{query}")
         assert response.status_code in {200, 302}, page
+
+
+@pytest.mark.parametrize("length", [1, 60])
+def test_an_address_with_a_thousand_filters_makes_no_page_of_megabytes(
+    admin_client: Client, length: int
+) -> None:
+    """Each filter is shown with the address of the page without it."""
+    store(event("x", 1))
+    query = "&".join(f"name={number:0{length}}" for number in range(990))
+    response = admin_client.get(f"{BOARD}?{query}")
+    assert response.status_code == 200
+    assert "lb-problem" in response.content.decode()
+    assert len(response.content) < 3_000_000

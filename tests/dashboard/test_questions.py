@@ -162,6 +162,8 @@ def test_a_question_is_what_the_reports_take() -> None:
         ("compare=always", "compare is one of"),
         ("interval=minute", "interval is one of"),
         (f"q={'x' * 30_000}", "too long"),
+        ("&".join(f"name={number}" for number in range(101)), "name is given 101 times; 100 are the most"),
+        ("&".join(f"collection={number}" for number in range(101)), "collection is given 101 times"),
     ],
 )
 def test_what_makes_no_sense_is_a_problem(query: str, said: str) -> None:
