@@ -35,8 +35,8 @@ def littlebro_chart(report: str, *, title: str = "", width: int = 960, **asked: 
 @register.simple_tag(takes_context=True)
 def littlebro_media(context: Context) -> SafeString:
     """Return the style sheet and the script that charts need, once a page, for its head."""
-    nonce = context.get("csp_nonce")
-    stamp = format_html(' nonce="{}"', nonce) if nonce else ""
+    nonce = context.get("csp_nonce")  # Django's is made when it is first written, and false until then
+    stamp = "" if nonce is None else format_html(' nonce="{}"', nonce)
     return format_html(
         '<link rel="stylesheet" href="{}"{}><script src="{}" defer{}></script>',
         static("littlebro/dashboard.css"), stamp, static("littlebro/dashboard.js"), stamp,

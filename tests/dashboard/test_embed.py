@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.db import OperationalError, transaction
 from django.template import Context, Template, TemplateSyntaxError
@@ -18,6 +19,7 @@ from tests.dashboard.site import VIEW, AwayStore, event, fill, staff, store
 pytestmark = pytest.mark.django_db
 
 urlpatterns = [
+    path("admin/", admin.site.urls),
     path(
         "orders/",
         ChartView.as_view(
@@ -85,6 +87,27 @@ def test_style_and_script_come_once_with_the_nonce_of_the_page() -> None:
     assert "littlebro/dashboard.css" in plain
     assert "nonce" not in plain
     assert render("{% littlebro_media %}", csp_nonce="abc").count('nonce="abc"') == 2
+
+
+@pytest.mark.urls(__name__)
+@pytest.mark.parametrize(
+    "address", ["/open/", "/admin/littlebro/dashboard/", "/admin/littlebro/storedevent/"]
+)
+def test_all_that_is_ours_has_the_nonce_of_djangos_policy(
+    admin_client: Client, settings: Any, address: str
+) -> None:
+    """Under a policy that trusts nothing else, as the admin itself works since Django 6.1."""
+    csp: Any = pytest.importorskip("django.utils.csp", reason="Django has policies of its own since 6.0").CSP
+    settings.MIDDLEWARE = ["django.middleware.csp.ContentSecurityPolicyMiddleware", *settings.MIDDLEWARE]
+    settings.SECURE_CSP = {"script-src": [csp.NONCE], "style-src": [csp.NONCE]}
+    (engine,) = settings.TEMPLATES
+    processors = [*engine["OPTIONS"]["context_processors"], "django.template.context_processors.csp"]
+    settings.TEMPLATES = [engine | {"OPTIONS": {"context_processors": processors}}]
+    response = admin_client.get(address)
+    nonce = response["Content-Security-Policy"].split("'nonce-")[1].split("'")[0]
+    ours = re.findall(r'<(?:script|link)[^>]*"/?static/littlebro/[^>]*>', response.content.decode())
+    assert len(ours) == 2
+    assert all(f'nonce="{nonce}"' in tag for tag in ours)
 
 
 @pytest.mark.urls(__name__)
