@@ -189,7 +189,7 @@ class Views:
             return {"obstacle": told(error, question)[0]}
 
     def _slot(self, request: HttpRequest, slot: Slot, question: Question, access: Access) -> dict[str, Any]:
-        address = question.url(**slot.asks)
+        address = question.url(cursor=question.text("cursor"), **slot.asks)
         place = {
             "slot": slot, "address": address, "title": slot.title,
             "url": self.url("panel", slot.panel) + address,

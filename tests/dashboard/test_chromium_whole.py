@@ -26,7 +26,7 @@ from littlebro.dashboard.embed import ChartView
 from tests.chromium import Chromium, serious
 from tests.dashboard.conftest import cookies_of
 from tests.dashboard.looks import PAGES, Complaints, overflow, settle, texts
-from tests.dashboard.site import BOARD, fill
+from tests.dashboard.site import BOARD, event, fill, store
 from tests.ports import free_port
 
 if TYPE_CHECKING:
@@ -126,6 +126,62 @@ def test_each_file_holds_what_is_shown(
             "SELECT people, events FROM read_parquet(?)", [str(files["Parquet"])]
         ).fetchall()
     assert [[str(people), str(events)] for people, events in stored] == [row[1:] for row in rows]
+
+
+def test_what_was_clicked_is_what_is_exported_kept_and_gone_back_to(
+    chromium: Chromium, site: str, logged_in: list[dict[str, Any]]
+) -> None:
+    """A column that sorts, a line that is hidden, a page of a list: the address has it, so all of the page has."""
+    store(*(event("seen", 1 + number / 100, user_id=f"p{number:02}") for number in range(60)))
+
+    def story(page: "Page") -> None:
+        page.goto(f"{site}{BOARD}breakdown/?by=params.path")
+        settle(page)
+        page.locator(".lb-whole thead a").first.click()
+        page.wait_for_url("**sort=key*")
+        settle(page)
+        assert "sort=key" in str(page.locator(".lb-exports a").first.get_attribute("href"))
+        page.go_back()
+        page.wait_for_url(lambda url: "sort" not in url)
+        page.goto(f"{site}{BOARD}trends/?by=params.plan")
+        settle(page)
+        page.locator(".lb-legend a").first.click()
+        page.wait_for_url("**hide=0")
+        assert page.locator(".lb-save [name=query]").input_value() == "by=params.plan&hide=0"
+        page.goto(f"{site}{BOARD}people/")
+        settle(page)
+        newest = texts(page, ".lb-plain-table tbody th")
+        page.get_by_role("link", name="Older ›").click()
+        page.wait_for_url("**cursor=*")
+        settle(page)
+        older = texts(page, ".lb-plain-table tbody th")
+        assert not set(older) & set(newest)
+        page.reload()
+        settle(page)
+        assert texts(page, ".lb-plain-table tbody th") == older
+        page.go_back()
+        settle(page)
+        assert texts(page, ".lb-plain-table tbody th") == newest
+
+    chromium.tell(story, logged_in, viewport={"width": 1440, "height": 900})
+
+
+def test_without_script_a_list_goes_on(
+    chromium: Chromium, site: str, logged_in: list[dict[str, Any]]
+) -> None:
+    store(*(event("seen", 1 + number / 100, user_id=f"p{number:02}") for number in range(60)))
+
+    def story(page: "Page") -> None:
+        page.goto(f"{site}{BOARD}people/")
+        page.wait_for_url("**every=1*")
+        newest = texts(page, ".lb-plain-table tbody th")
+        page.get_by_role("link", name="Older ›").click()
+        page.wait_for_url("**cursor=*every=1")
+        older = texts(page, ".lb-plain-table tbody th")
+        assert older
+        assert not set(older) & set(newest)
+
+    chromium.tell(story, logged_in, java_script_enabled=False)
 
 
 @pytest.mark.urls(__name__)

@@ -241,7 +241,7 @@
     "f": () => menu("lb-filter"),
     "d": () => menu("lb-range"),
     "v": () => menu("lb-views"),
-    "x": () => window.location.assign(without("f", "name", "person", "collection")),
+    "x": () => window.location.assign(without("f", "name", "person", "collection", "cursor")),
     "r": () => document.querySelectorAll("[data-lb-panel]").forEach(queue),
     "c": () => {
       const address = new URL(window.location.href);
@@ -293,6 +293,7 @@
     event.preventDefault();
     const asked = new URL(reload.href);
     window.history.replaceState(null, "", asked);
+    for (const query of board.querySelectorAll("input[name=query]")) query.value = asked.search.slice(1);
     const address = new URL(panel.dataset.lbPanel, window.location.href);
     address.search = asked.search;
     panel.dataset.lbPanel = address.href;
