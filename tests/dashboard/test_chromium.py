@@ -139,6 +139,32 @@ def test_the_theme_that_is_chosen_wins_over_the_systems(
     assert chromium.tell(story, admin, color_scheme="dark") == ("rgb(255, 255, 255)", "rgb(26, 27, 30)")
 
 
+def test_in_colours_of_the_readers_own_choice_a_chart_can_be_read(
+    chromium: Chromium, site: str, admin: list[dict[str, Any]]
+) -> None:
+    """Forced colours, dark ones, where the admin's theme is light: words, lines' colours, where one is."""
+    colour = "(part, name) => getComputedStyle(part)[name]"
+
+    def story(page: "Page") -> None:
+        page.goto(f"{site}{BOARD}")
+        page.evaluate("localStorage.setItem('theme', 'light')")
+        page.goto(f"{site}{BOARD}trends/?by=params.plan")
+        settle(page)
+        words = page.locator("body").evaluate(colour, "color")
+        assert page.locator(".lb-tick").first.evaluate(colour, "fill") == words
+        swatches = page.locator(".lb-legend .lb-swatch").all()
+        lines = page.locator(".lb-line .lb-solid").all()[::-1]
+        told = [swatch.evaluate(colour, "backgroundColor") for swatch in swatches]
+        assert told == [line.evaluate(colour, "stroke") for line in lines]
+        assert len(set(told)) == len(told) > 2
+        tabs = [tab.evaluate(colour, "borderBottomColor") for tab in page.locator(".lb-tabs a").all()]
+        assert tabs.count(tabs[1]) == 1
+
+    chromium.tell(
+        story, admin, forced_colors="active", color_scheme="dark", viewport={"width": 1440, "height": 900}
+    )
+
+
 def test_on_paper_it_is_dark_on_white_whatever_the_theme(
     chromium: Chromium, site: str, admin: list[dict[str, Any]]
 ) -> None:
