@@ -13,7 +13,7 @@ from django.db import OperationalError
 
 from littlebro import trackers
 from littlebro.commands import SUBCOMMANDS
-from littlebro.commands.base import printable
+from littlebro.commands.base import explain, printable, table
 from littlebro.delivery import losses
 from littlebro.management.commands.littlebro import Command
 from littlebro.models import LossCount
@@ -69,6 +69,8 @@ class TestCommand:
     def test_terminal_escapes_are_spelt_out(self) -> None:
         """What was sent in must not drive the terminal of whoever looks."""
         assert printable("a\x1b[2J\u202eé😀") == r"a\x1b[2J\u202eé😀"
+        assert explain(ValueError("refused:\n'\x9b2J'")) == r"ValueError: refused: '\x9b2J'"
+        assert [len(line) for line in table([["語", "x"], ["ab", "x"]])] == [4, 5]
 
     def test_a_reader_that_has_enough(self, tmp_path: Path) -> None:
         """`export | head` ends quietly with exit code 1."""

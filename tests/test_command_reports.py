@@ -137,6 +137,18 @@ class TestBreakdown:
         fill(settings, [event(params={"plan": "\x1b[31m\u202ered"})])
         assert "\\x1b[31m\\u202ered" in answer("breakdown", "params.plan", *RANGE)
 
+    def test_columns_stand_below_each_other(self, settings: Any) -> None:
+        """A letter of Japanese takes two columns of a terminal, an accent by itself none."""
+        fill(settings, [event(0.5, name, "u1") for name in ("日本語のイベント", "e\u0301te\u0301", "plain")])
+        head, rule, *found = answer("breakdown", "name", *RANGE).splitlines()
+        assert rule.startswith("-" * 16 + "  ")
+        width = {"日": 8, "e\u0301": -2}
+        ends = [
+            len(line) + next((more for start, more in width.items() if line.startswith(start)), 0)
+            for line in found
+        ]
+        assert set(ends) == {len(head)}
+
     def test_a_terminal_without_a_letter_shows_it_escaped(self, settings: Any) -> None:
         """Names are any text, and a report of them no traceback in a locale of another encoding."""
         fill(settings, [event(0.5, "Łódź", "u1")])
@@ -302,6 +314,13 @@ class TestPerson:
         assert found[5].split() == ["view", "3", "2026-03-27", "09:36:00", "2026-03-29", "02:24:00"]
         assert found[-2].split()[2] == "view"
         assert found[-1].split()[2] == "pay"
+
+    def test_ids_do_not_turn_the_line(self, settings: Any) -> None:
+        """An id is any text: a turn of direction in it is spelt out in the head as in the table."""
+        fill(settings, [event(0.5, "seen", user_id="u\u202e1", anonymous_id="a\u202e1")])
+        assert lines("person", "--user", "u\u202e1", "--table")[:2] == [
+            "u:u\\u202e1: 1 event", "  also a:a\\u202e1",
+        ]  # fmt: skip
 
     def test_pages(self) -> None:
         """A cursor leads to the next page; JSON has everything, CSV the timeline."""

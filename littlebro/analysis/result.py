@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-__all__ = ["ALL", "NONE", "OTHER", "Figure", "Key", "Result", "Table", "as_text"]
+__all__ = ["ALL", "NONE", "OTHER", "Figure", "Key", "Result", "Table", "as_text", "columns_of", "to_left"]
 
 _WIDEST: Final = 60
 
@@ -62,8 +62,8 @@ class Table(msgspec.Struct, frozen=True):
         shown = [[_shown(head), *_cells(column)] for head, column in zip(self.columns, columns, strict=True)]
         laid = []
         for cells, column in zip(shown, columns, strict=True):
-            width = max(map(len, cells))
-            place = str.rjust if all(map(_is_figure, column)) else str.ljust
+            width = max(map(columns_of, cells))
+            place = _to_right if all(map(_is_figure, column)) else to_left
             head, *rest = (place(cell, width) for cell in cells)
             laid.append([head, "-" * width, *rest])
         return "\n".join("  ".join(line).rstrip() for line in zip(*laid, strict=True))
@@ -90,6 +90,25 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 def as_text(value: Any) -> str:
     """Return a value as a person reads it: text as it is, everything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def columns_of(text: str) -> int:
+    """Return how many columns of a terminal `text` takes: two a wide letter, none for a mark on one."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(letter) else 1 + (unicodedata.east_asian_width(letter) in "WF")
+        for letter in text
+    )
+
+
+def to_left(text: str, width: int) -> str:
+    """Return `text` with spaces behind it up to `width` columns of a terminal."""
+    return text + " " * (width - columns_of(text))
+
+
+def _to_right(text: str, width: int) -> str:
+    return " " * (width - columns_of(text)) + text
 
 
 def _is_figure(value: Any) -> bool:

@@ -16,6 +16,7 @@ import msgspec
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError, OutputWrapper
 
+from littlebro.analysis.result import columns_of, to_left
 from littlebro.conf import aliases, nearest
 from littlebro.exceptions import LittlebroError
 
@@ -153,8 +154,11 @@ def each_alias(names: Iterable[str], work: Callable[[str], None]) -> list[Failur
 
 
 def explain(error: BaseException) -> str:
-    """Return an error as a person reads it: our own messages as they are, others with their class."""
-    text = " ".join(str(error).split())
+    """Return an error as a person reads it: our own messages as they are, others with their class.
+
+    A store may quote what a stranger sent: what a terminal would obey is spelt out.
+    """
+    text = printable(" ".join(str(error).split()))
     if isinstance(error, LittlebroError | ImproperlyConfigured | CommandError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
@@ -181,8 +185,10 @@ def ask(question: str) -> bool:
 def table(rows: Sequence[Sequence[object]]) -> list[str]:
     """Return rows as lines with aligned columns; control characters are shown, not sent to the terminal."""
     cells = [[printable(str(cell)) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
+    widths = [max(map(columns_of, column)) for column in zip(*cells, strict=True)]
+    lines = (
+        "  ".join(to_left(cell, width) for cell, width in zip(row, widths, strict=True)) for row in cells
+    )
     return [line.rstrip() for line in lines]
 
 

@@ -16,7 +16,16 @@ from littlebro.analysis.reports.person import PersonReport
 from littlebro.analysis.reports.person import person as report
 from littlebro.analysis.result import Table, as_text
 from littlebro.commands.asking import add_format, answer, print_table, show
-from littlebro.commands.base import Failure, Terminal, UsageError, add_alias, chosen, explain, left_over
+from littlebro.commands.base import (
+    Failure,
+    Terminal,
+    UsageError,
+    add_alias,
+    chosen,
+    explain,
+    left_over,
+    printable,
+)
 from littlebro.commands.forget import add_person, person_of
 from littlebro.commands.output import add_output, write
 from littlebro.delivery.deadletters import abandoned
@@ -86,12 +95,13 @@ def _report(terminal: Terminal, options: Mapping[str, Any], who: Person) -> None
 def _head(terminal: Terminal, result: PersonReport) -> None:
     """Print who it is, their ids, and what they did how often."""
     zone = zone_of(result.tz)
-    terminal.say(f"{result.person}: {result.events:,} {'event' if result.events == 1 else 'events'}")
+    many = "event" if result.events == 1 else "events"
+    terminal.say(printable(f"{result.person}: {result.events:,} {many}"))
     for link in result.links:
         owner = (
             "" if link.user_id == result.person.user_id else f" (of {link.user_id})" if link.user_id else ""
         )
-        terminal.say(f"  also a:{link.anonymous_id}{owner}")
+        terminal.say(printable(f"  also a:{link.anonymous_id}{owner}"))
     terminal.say()
     if result.names:
         rows = [
