@@ -81,7 +81,7 @@ def unannotate(request: HttpRequest, key: int, back: str) -> HttpResponse:
 
 
 def _author(request: HttpRequest) -> str:
-    return request.user.get_username()[:200]
+    return str(request.user.get_username())[:200]  # what a site of its own logs in by may be a number
 
 
 def _refused(request: HttpRequest, form: Any, back: str) -> HttpResponse:

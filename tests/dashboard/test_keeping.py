@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
@@ -33,6 +34,15 @@ def test_a_view_is_a_page_with_what_is_asked(admin_client: Client) -> None:
     answer = post(admin_client, "forget", view.pk, page="overview", query="")
     assert not SavedView.objects.exists()
     assert answer.redirect_chain == [(BOARD, 302)]
+
+
+def test_who_logs_in_by_a_number_may_keep_views_too(
+    admin_client: Client, admin_user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The field that a site's own accounts log in by need not be text: a number of staff, a UUID."""
+    monkeypatch.setattr(User, "USERNAME_FIELD", "id")
+    assert "Saved as" in post(admin_client, "save", name="Mine", page="trends").content.decode()
+    assert SavedView.objects.get().author == str(admin_user.pk)
 
 
 @pytest.mark.parametrize(
