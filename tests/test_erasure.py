@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connections
 from django.utils import timezone
 
 from littlebro import Event, EventQuery, tracker, trackers
@@ -371,6 +372,19 @@ def test_dead_letters_are_replayed_each_by_itself(monkeypatch: pytest.MonkeyPatc
     }
     damaged = "The line in the journal is no event; the file was damaged."
     assert list(DeadLetter.objects.order_by("pk").values_list("reason", flat=True)) == [damaged, "bad input"]
+
+
+def test_letters_are_read_on_whatever_connection_there_is(database_alias: str) -> None:
+    """A pooler gives another one after each transaction; one that was closed is opened again."""
+    letters = DeadLetter.objects.using(database_alias)
+    letters.bulk_create(
+        DeadLetter(alias="default", collection="c", event_id=f"{n}", body=b"{torn", reason="")
+        for n in range(501)
+    )
+    became = deadletters.replay_each(letters.all())
+    next(became)
+    connections[database_alias].close()
+    assert sum(1 for _ in became) == 500
 
 
 @pytest.mark.usefixtures("_dummy")

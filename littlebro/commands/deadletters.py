@@ -19,7 +19,7 @@ from littlebro.commands.base import (
     printable,
     table,
 )
-from littlebro.delivery.deadletters import replay_each
+from littlebro.delivery.deadletters import each_letter, replay_each
 from littlebro.models import DeadLetter
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _list(terminal: Terminal, letters: QuerySet[DeadLetter], options: Mapping[st
 
 
 def _show(terminal: Terminal, letters: QuerySet[DeadLetter], options: Mapping[str, Any]) -> str | None:
-    for letter in letters.iterator(chunk_size=500):
+    for letter in each_letter(letters):
         facts = {**_facts(letter), "body": bytes(letter.body).decode("utf-8", "backslashreplace")}
         if options["json"]:
             terminal.say(msgspec.json.encode(facts).decode())

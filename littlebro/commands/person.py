@@ -28,7 +28,7 @@ from littlebro.commands.base import (
 )
 from littlebro.commands.forget import add_person, person_of
 from littlebro.commands.output import add_output, write
-from littlebro.delivery.deadletters import abandoned
+from littlebro.delivery.deadletters import abandoned, each_letter
 from littlebro.delivery.forget import person
 from littlebro.delivery.handler import trackers
 from littlebro.events.event import Event, decode
@@ -146,7 +146,7 @@ def _of_alias(name: str, who: Mapping[str, str | None], failures: list[Failure])
 
 def _of_letters(letters: QuerySet[DeadLetter], who: Mapping[str, str | None]) -> Iterator[Event]:
     known = {field: value for field, value in who.items() if value is not None}
-    for letter in letters.filter(**known).order_by("pk").iterator(chunk_size=500):
+    for letter in each_letter(letters.filter(**known)):
         try:
             yield decode(bytes(letter.body))
         except LittlebroError:

@@ -7,7 +7,7 @@ the params (they could not be read, so they could not be redacted), and cannot b
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
@@ -27,6 +27,7 @@ __all__ = [
     "add",
     "add_refused",
     "add_unreadable",
+    "each_letter",
     "forget_abandoned",
     "remove",
     "replay",
@@ -34,6 +35,8 @@ __all__ = [
 ]
 
 _Became = Literal["stored", "refused", "hopeless"]
+
+_PAGE: Final = 500
 
 
 def _keep(letters: Sequence["DeadLetter"]) -> None:
@@ -124,6 +127,20 @@ def forget_abandoned(user_id: str | None, anonymous_id: str | None) -> int:
     )
 
 
+def each_letter(letters: "QuerySet[DeadLetter]") -> Iterator["DeadLetter"]:
+    """Yield those of `letters` that are there now, by key, some at a time.
+
+    No cursor stays open in between: it would end with its connection, which a pooler gives to others after each
+    transaction.
+    """
+    letters = letters.order_by("pk")
+    last = letters.values_list("pk", flat=True).last() or 0
+    after = 0
+    while page := list(letters.filter(pk__gt=after, pk__lte=last)[:_PAGE]):
+        after = page[-1].pk  # one that is deleted meanwhile knows its key no more
+        yield from page
+
+
 def replay(letters: "QuerySet[DeadLetter]") -> tuple[int, int]:
     """Deliver dead letters once more, as `replay_each` does; return how many were stored and how many stay."""
     became = Counter(replay_each(letters))
@@ -137,7 +154,7 @@ def replay_each(letters: "QuerySet[DeadLetter]") -> Iterator[_Became]:
     attempt and the new reason; so does one whose destination is away, as it was. A note about refused input, or a
     damaged line, is hopeless: it stays, with the reason that it came with.
     """
-    for letter in letters.iterator(chunk_size=500):
+    for letter in each_letter(letters):
         yield _replay_one(letter)
 
 
