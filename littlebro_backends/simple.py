@@ -254,9 +254,11 @@ class Backend(BaseBackend):
         try:
             yield connection
         except (OperationalError, InterfaceError):
-            # In a transaction of the caller's it is his; with autocommit off there may be one.
-            if connection.autocommit and not connection.in_atomic_block:
-                connection.close_if_unusable_or_obsolete()
+            # In a transaction of the caller's it is his; with autocommit off there may be one. One that works stays
+            # open even where it is due (CONN_MAX_AGE): the caller may have locks, cursors and settings there.
+            his = connection.in_atomic_block or not connection.autocommit
+            if connection.connection is not None and not his and not connection.is_usable():
+                connection.close()
             raise
 
     @contextmanager

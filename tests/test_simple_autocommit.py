@@ -1,9 +1,13 @@
-"""`simple` in a caller's transaction that is no `atomic()`: autocommit is off, and he commits or rolls back himself."""
+"""`simple` on a connection that the caller works with himself.
+
+In a transaction of his that is no `atomic()`, since autocommit is off and he commits or rolls back himself; with
+settings and locks that last as long as the connection.
+"""
 
 from collections.abc import Iterator
 
 import pytest
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, OperationalError, connections, transaction
 
 from littlebro.events.query import EventQuery
 from littlebro.models import StoredEvent
@@ -42,3 +46,24 @@ def test_the_order_of_storing(backend: Backend) -> None:
     backend.save_many([make(id="a"), make(id="b")])
     assert [event.id for _, event in backend.scan_stored()] == ["a", "b"]
     assert [event.id for _, event in backend.scan_visible()] == ["a", "b"]
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "postgresql"])
+def test_a_connection_that_works_is_not_closed_after_an_error() -> None:
+    """Django would take it for obsolete as soon as it is open: CONN_MAX_AGE is 0."""
+    link, rival = connections["postgresql"], connections["postgresql"].copy()
+    backend = Backend("default", "postgresql", {})
+    with link.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '50ms'")
+        cursor.execute("SELECT pg_advisory_lock(7)")
+    rival.set_autocommit(False)
+    with rival.cursor() as cursor:
+        cursor.execute("LOCK TABLE littlebro_storedevent IN EXCLUSIVE MODE")
+    with pytest.raises(OperationalError, match="lock timeout"):
+        backend.save_many([make()])
+    rival.rollback()
+    rival.close()
+    with link.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_unlock(7)")
+        assert cursor.fetchone() == (True,)
+    link.close()
