@@ -3,6 +3,7 @@
 import datetime
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,13 +20,18 @@ NOW = datetime.datetime(2026, 3, 29, tzinfo=datetime.UTC)
 PATIENCE = 40  # seconds; the server itself ends a wait after 50
 
 
-def make(event_id: str) -> Event:
-    return Event(id=event_id, name="n", timestamp=NOW, received_at=NOW, params={}, context={})
+def make(letter: str) -> Event:
+    return Event(id=named(letter), name="n", timestamp=NOW, received_at=NOW, params={}, context={})
 
 
-def row(event_id: str) -> StoredEvent:
+def row(letter: str) -> StoredEvent:
     fields = {"collection": "littlebro", "name": "n", "timestamp": NOW, "received_at": NOW}
-    return StoredEvent(event_id=event_id, params={}, context={}, **fields)
+    return StoredEvent(event_id=named(letter), params={}, context={}, **fields)
+
+
+def named(letter: str) -> str:
+    """Return an id that no test before had: where such a row was deleted lately, its neighbours are locked too."""
+    return f"{Rival.mark}{letter}"
 
 
 class Rival:
@@ -62,12 +68,14 @@ class Rival:
         return False
 
     begun = threading.Event()
+    mark = ""
 
 
 @pytest.fixture(autouse=True)
 def _rival() -> Iterator[None]:
     """Let the other writer hold "b" and want "a", while the test holds "a" and wants "b"."""
     Rival.begun.clear()
+    Rival.mark = uuid.uuid4().hex
     thread = threading.Thread(target=Rival)
     thread.start()
     assert Rival.begun.wait(PATIENCE)
@@ -96,13 +104,13 @@ def test_a_batch_is_written_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_deletion_is_done_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else an erasure, or a purge, would end half-way."""
     rows = StoredEvent.objects.using("mariadb")
-    monkeypatch.setattr(Rival, "want", staticmethod(lambda: rows.filter(event_id="a").update(v=1)))
+    monkeypatch.setattr(Rival, "want", staticmethod(lambda: rows.filter(event_id=named("a")).update(v=1)))
     first = row("a")
     first.pk = -1  # before "b", which is not committed yet
     first.save(using="mariadb", force_insert=True)
     with connections["mariadb"].cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED")
-        cursor.execute("SELECT id FROM littlebro_storedevent WHERE event_id = 'b'")
+        cursor.execute("SELECT id FROM littlebro_storedevent WHERE event_id = %s", [named("b")])
         (second,) = cursor.fetchone()
     assert Backend("default", "mariadb", {})._delete([second, -1]) == 2
     assert rows.count() == 200

@@ -47,7 +47,7 @@ def test_forks_while_threads_track(make_world: Maker, log: Path, tmp_path: Path,
     world = make_world(
         backend={"BACKEND": "log", "LOCATION": str(log)},
         sinks={"copy": {"BACKEND": "log", "LOCATION": str(sink)}} if sinks else None,
-        options={"SEAL_EVENTS": 50, "SEAL_SECONDS": 60.0},
+        options={"SEAL_EVENTS": 50, "SEAL_SECONDS": 3600.0},
     )
     parent = world.start("threads_and_forks", 12)
     born = world.hear(parent)["children"]
