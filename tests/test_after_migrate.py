@@ -84,6 +84,16 @@ def test_a_setup_that_migrates_does_not_go_round(settings: Settings) -> None:
     assert calls == ["default", "other"]
 
 
+def test_the_command_sets_up_what_it_was_asked_for(settings: Settings) -> None:
+    """Neither does the migrate inside a setup reach other aliases, nor is a store set up twice."""
+    settings.LITTLEBRO = {"default": alias("Migrating"), "simple": SIMPLE, "other": alias("Counting")}
+    for name in ("default", "simple"):
+        call_command("littlebro", "setup", alias=name, stdout=io.StringIO())
+    assert calls == ["default"]
+    call_command("littlebro", "setup", stdout=io.StringIO())
+    assert calls == ["default", "default", "other"]
+
+
 def test_a_store_that_is_away(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     """It is told in a line, with what to do; migrate ends well, and the others are set up."""
     settings.LITTLEBRO = {"default": alias("Away"), "other": alias("Counting")}

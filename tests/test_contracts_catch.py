@@ -35,6 +35,7 @@ BACKENDS = {
     "TriesForEver": "a_refusal_is_no_other_error",
     "HoldsEverything": "a_scan_does_not_hold_the_answer_in_memory",
     "ConnectsAtOnce": "making_one_does_no_io",
+    "PingsItsTable": "a_store_answers_before_it_is_set_up",
     "ClosesForGood": "a_closed_backend_works_again",
     "AnswersUnasked": "an_operation_that_is_not_declared_refuses_by_name",
 }

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from littlebro.commands.base import Terminal, add_alias, chosen, each_alias, left_over
+from littlebro.storage.after_migrate import alone
 from littlebro.storage.handler import backends
 
 __all__ = ["HELP", "arguments", "run"]
@@ -23,7 +24,8 @@ def run(terminal: Terminal, options: Mapping[str, Any]) -> str | None:
     """Set up each alias by itself."""
 
     def set_up(name: str) -> None:
-        backends[name].setup()
+        with alone():
+            backends[name].setup()
         faults = backends[name].check()
         terminal.say(f"{name}: ready")
         for sentence in faults:

@@ -7,6 +7,8 @@ are what was asked for. Knows nothing of any store but its `setup`.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
@@ -15,7 +17,7 @@ from littlebro import conf
 from littlebro.storage.base import BaseBackend
 from littlebro.storage.handler import backends
 
-__all__ = ["set_up_stores"]
+__all__ = ["alone", "set_up_stores"]
 
 _busy: Final[list[bool]] = []
 
@@ -28,12 +30,19 @@ def set_up_stores(*, verbosity: int = 1, plan: Any = None, stdout: Any = None, *
     """
     if plan is None or any(backwards for _migration, backwards in plan) or _is_test_run() or _busy:
         return
-    _busy.append(True)
-    try:
+    with alone():
         for alias in _aliases():
             _set_up(alias, stdout if verbosity >= 1 else None)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Let a `setup` that migrates set up no other alias's store meanwhile."""
+    _busy.append(True)
+    try:
+        yield
     finally:
-        _busy.clear()
+        _busy.pop()
 
 
 def _aliases() -> list[str]:

@@ -296,6 +296,19 @@ class ConnectsAtOnce(Nearly):
             pass
 
 
+class PingsItsTable(Nearly):
+    """Answers once its table is there."""
+
+    ready = False
+
+    def setup(self) -> None:
+        self.ready = True
+
+    def ping(self) -> None:
+        if not self.ready:
+            raise LookupError("no such table")
+
+
 class ClosesForGood(Nearly):
     """Cannot be used after it was closed."""
 

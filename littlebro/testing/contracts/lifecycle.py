@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -77,6 +78,13 @@ class LifePromises(Hooks):
         assert set(backend.options) == set(backend.option_defaults)
         assert all(isinstance(name, str) for name in backend.option_defaults)
         assert type(backend).littlebro_api >= 1
+
+    def test_a_store_answers_before_it_is_set_up(self, tmp_path: Path) -> None:
+        """`ping` asks whether the store answers, not whether it is set up: before a `setup`, `migrate` asks it."""
+        self.folder = tmp_path
+        made = self.make_backend()
+        made.ping()
+        made.close()
 
     def test_set_up_twice_is_set_up(self, backend: BaseBackend) -> None:
         """`setup` is harmless if run again, and keeps what is stored."""
