@@ -95,7 +95,13 @@ class Backend(BaseBackend):
             self.close()
         if self._descriptor is None:
             access = os.O_RDWR if self._is_readable() else os.O_WRONLY
-            self._descriptor = os.open(self._path, access | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                self._descriptor = os.open(
+                    self._path, access | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600
+                )
+            except FileNotFoundError as error:  # the file would be made; what is missing is its folder
+                folder = str(self._path.resolve().parent)
+                raise FileNotFoundError(error.errno, "there is no such folder", folder) from None
             self._pid = os.getpid()
         return self._descriptor
 

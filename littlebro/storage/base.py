@@ -180,8 +180,10 @@ class BaseBackend:
         return ImproperlyConfigured(f"LITTLEBRO[{self.alias!r}]: {problem}")
 
     def _refuse(self, operation: str, verb: str) -> NoReturn:
-        message = f"LITTLEBRO[{self.alias!r}]: the backend {type(self).__name__} cannot {verb} ({operation})."
-        raise UnsupportedOperation(message)
+        kind = type(self)
+        raise UnsupportedOperation(
+            f"LITTLEBRO[{self.alias!r}]: the backend {kind.__module__}.{kind.__qualname__} cannot {verb} ({operation})."
+        )
 
 
 async def _in_chunks(items: Iterable[_Item]) -> AsyncIterator[_Item]:
