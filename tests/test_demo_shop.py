@@ -51,6 +51,12 @@ def test_every_page_of_the_shop_opens(shop: Client) -> None:
     assert {path: shop.get(path).status_code for path in paths} == dict.fromkeys(paths, 200)
 
 
+def test_the_icon_that_browsers_ask_for(shop: Client) -> None:
+    """The admin's pages name none: the shop's is theirs too."""
+    assert shop.get("/favicon.ico").headers["Location"] == "/static/shop/icon.svg"
+    assert (SHOP / "static/shop/icon.svg").exists()
+
+
 def test_an_order_is_told_with_what_was_bought(shop: Client) -> None:
     """From a look at a product to the payment, every step is an event, and the order holds its items."""
     user = User.objects.create_user("ada", password="once")

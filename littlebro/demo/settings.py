@@ -113,8 +113,8 @@ LITTLEBRO = {
     },
 }
 LITTLEBRO_ANONYMOUS_COOKIE = "littlebro_demo_visitor"
-# Looking at the events should not make more of them.
-LITTLEBRO_MIDDLEWARE_IGNORE = ["/admin/"]
+# Looking at the events should not make more of them, nor should the icon that browsers ask for by themselves.
+LITTLEBRO_MIDDLEWARE_IGNORE = ["/admin/", "/favicon.ico"]
 
 if PARTS.tracker == "celery":
     CELERY_BROKER_URL = PARTS.broker

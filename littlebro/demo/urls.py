@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.contrib.auth.views import LogoutView
+from django.templatetags.static import static
 from django.urls import path
+from django.views.generic import RedirectView
 
 from littlebro.demo import views
 
@@ -20,5 +22,6 @@ urlpatterns = [
     path("thanks/<slug:order>/", views.thanks, name="thanks"),
     path("log-in/", views.LogIn.as_view(), name="log-in"),
     path("log-out/", LogoutView.as_view(), name="log-out"),
+    path("favicon.ico", RedirectView.as_view(url=static("shop/icon.svg"))),  # the admin's pages name none
     path("admin/", admin.site.urls),
 ]
