@@ -114,6 +114,7 @@ def test_without_duckdb(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("LITTLEBRO_LAKE", 7),
         ("LITTLEBRO_LAKE", ""),
+        ("LITTLEBRO_LAKE", "lake"),  # each process would have one where it happens to start
         ("LITTLEBRO_ANALYSIS_SECONDS", 0),
         ("LITTLEBRO_ANALYSIS_SECONDS", "30"),
         ("LITTLEBRO_ANALYSIS_THREADS", 0),

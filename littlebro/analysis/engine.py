@@ -245,7 +245,7 @@ class Engine:
 def _key() -> _Key:
     lake = conf.setting("LITTLEBRO_LAKE")
     return _Key(
-        None if lake is None else Path(lake).absolute(),
+        None if lake is None else Path(lake),
         str(conf.setting("LITTLEBRO_ANALYSIS_MEMORY")),
         conf.setting("LITTLEBRO_ANALYSIS_THREADS"),
     )

@@ -142,7 +142,7 @@ GLOBAL_SETTINGS: Final = _table(
     Option(
         "LITTLEBRO_LAKE",
         None,
-        "Folder of the columnar copy that reports read, on a local disk; None reads the store each time.",
+        "Folder of the columnar copy that reports read, as an absolute path on a local disk; None reads the store.",
     ),
     Option(
         "LITTLEBRO_ANALYSIS_MEMORY",

@@ -104,7 +104,10 @@ SHAPES: Final[Mapping[str, Shape]] = {
         Shape(lambda value: isinstance(value, str | bytes) and bool(value), "a text that is not empty")
     ),
     "LITTLEBRO_LAKE": _or_none(
-        Shape(lambda value: isinstance(value, str | Path) and bool(str(value)), "the path of a folder")
+        Shape(
+            lambda value: isinstance(value, str | Path) and Path(value).is_absolute(),
+            "the absolute path of a folder",
+        )
     ),
     "LITTLEBRO_ANALYSIS_MEMORY": Shape(
         lambda value: isinstance(value, str) and bool(_MEMORY.fullmatch(value)),

@@ -309,7 +309,7 @@ def lake_of(alias: str) -> Lake | None:
         return None
     store = store_of(alias)
     owner = next((other for other in conf.aliases() if store_of(other) == store), alias)
-    return Lake(owner, Path(root).absolute() / owner)
+    return Lake(owner, Path(root) / owner)
 
 
 def store_of(alias: str) -> str:
