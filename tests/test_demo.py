@@ -70,7 +70,7 @@ def test_a_missing_server_names_the_extra(
     """Without gunicorn the demo says what to install, and does nothing."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert main(["demo"]) == 2
-    assert "pip install 'django-littlebro[demo]'" in capsys.readouterr().err
+    assert 'which is not installed: pip install "django-littlebro[demo]"' in capsys.readouterr().err
 
 
 def test_a_port_in_use_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -53,7 +53,7 @@ def test_a_missing_package_names_its_extra(
     """So does a package that is not installed."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == lacking else object())
     assert main(["demo", "--port", "0", "--tracker", "celery", "--backend", "mongo"]) == 2
-    assert f"pip install 'django-littlebro[{extras}]'" in capsys.readouterr().err
+    assert f'which is not installed: pip install "django-littlebro[{extras}]"' in capsys.readouterr().err
 
 
 @pytest.fixture

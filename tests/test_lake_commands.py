@@ -103,7 +103,10 @@ def test_without_duckdb(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine.reset()
     monkeypatch.setitem(sys.modules, "duckdb", None)
     with (
-        pytest.raises(ImproperlyConfigured, match=r'pip install "django-littlebro\[analytics\]"'),
+        pytest.raises(
+            ImproperlyConfigured,
+            match=r'which is not installed: pip install "django-littlebro\[analytics\]"$',
+        ),
         open_reader(),
     ):
         pass

@@ -29,7 +29,9 @@ from littlebro.exceptions import AnalysisError, AnalysisTimeout, LakeError
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-__all__ = ["Engine", "Session", "engine"]
+__all__ = ["NEEDS_DUCKDB", "Engine", "Session", "engine"]
+
+NEEDS_DUCKDB: Final = 'Reports need DuckDB, which is not installed: pip install "django-littlebro[analytics]"'
 
 _LONGEST_MILLISECONDS: Final = 2**31 - 1
 _AGAIN: Final = 0.05  # seconds between interruptions of a question that is out of time
@@ -291,9 +293,7 @@ def _duckdb() -> ModuleType:
     try:
         import duckdb  # noqa: PLC0415 - an extra, and 80 ms
     except ImportError as error:
-        raise ImproperlyConfigured(
-            'Reports need DuckDB; pip install "django-littlebro[analytics]" brings it.'
-        ) from error
+        raise ImproperlyConfigured(NEEDS_DUCKDB) from error
     return duckdb
 
 

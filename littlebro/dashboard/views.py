@@ -18,6 +18,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 
+from littlebro.analysis.engine import NEEDS_DUCKDB
 from littlebro.analysis.question import at_or_now
 from littlebro.dashboard import known
 from littlebro.dashboard.access import EXPORT, Access, access_of, needs_persons
@@ -181,7 +182,7 @@ class Views:
         """Return what a page says instead of panels: how to begin, or why nothing can be read."""
         try:
             if find_spec("duckdb") is None:
-                return {"obstacle": 'Reports need DuckDB: pip install "django-littlebro[analytics]"'}
+                return {"obstacle": NEEDS_DUCKDB}
             if not backends[question.alias].supports_scan:
                 return {"obstacle": f"The backend of the alias {question.alias!r} cannot be read from."}
             return {"first": not known.has_events(question.alias)}

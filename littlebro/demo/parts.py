@@ -62,8 +62,7 @@ class Parts:
         if lacking:
             extras = ",".join(sorted({"demo", *(_NEEDS[name][0] for name in lacking)}))
             raise Missing(
-                f"{_NEEDS[lacking[0]][1]}, which is not installed here. "
-                f"Install it with pip install 'django-littlebro[{extras}]'"
+                f'{_NEEDS[lacking[0]][1]}, which is not installed: pip install "django-littlebro[{extras}]"'
             )
         for part, needs, given, option, example in (
             ("tracker 'celery'", self.has_worker, self.broker, "--broker", "redis://localhost:6379/0"),

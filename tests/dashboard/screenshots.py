@@ -118,7 +118,7 @@ def _start(browser: Chromium) -> None:
         browser.start()
     except ModuleNotFoundError as error:
         raise NotPresentable(
-            f"{error.name} is not installed; pip install 'django-littlebro[test]' brings it"
+            f'{error.name} is not installed: pip install "django-littlebro[test]"'
         ) from error
     except LookupError as error:
         raise NotPresentable(f"{error}: install it, or name its program in that variable") from error

@@ -256,7 +256,9 @@ def test_without_duckdb_the_page_names_the_extra(
     admin_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(views, "find_spec", lambda name: None)
-    assert 'pip install "django-littlebro[analytics]"' in text_of(admin_client.get(BOARD))
+    assert 'which is not installed: pip install "django-littlebro[analytics]"' in text_of(
+        admin_client.get(BOARD)
+    )
 
 
 def test_another_alias_can_be_looked_at(admin_client: Client, settings: Any) -> None:
