@@ -26,6 +26,7 @@ __all__ = ["PRODUCERS", "expanded", "produce"]
 _DIRECTIVE: Final = re.compile(r"^\.\. generated:: (?P<words>.+)$", re.MULTILINE)
 _CHECK: Final = re.compile(r"\b([EW]\d{3}): (.*?)(?=\s*\b[EW]\d{3}: |\Z)", re.DOTALL)
 _DANGLING: Final = re.compile(r"(?<=\w)_(?=\W|$)")
+_SHOWN: Final = 4  # items of a default that are shown with it; more stand below
 _SIZES: Final = ((1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB"))
 
 
@@ -34,7 +35,7 @@ def options(table: str) -> Iterator[str]:
     for option in getattr(defaults, table).values():
         yield from (f".. confval:: {option.name}", f"   :default: {_default(option)}", "")
         yield from (f"   {_prose(option.help)}", "")
-        if isinstance(option.default, tuple) and option.default:
+        if isinstance(option.default, tuple) and len(option.default) > _SHOWN:
             yield from (f"   {', '.join(f'``{item}``' for item in option.default)}", "")
 
 
@@ -57,7 +58,7 @@ def _prose(text: str) -> str:
 
 def _default(option: defaults.Option) -> str:
     value = option.default
-    if isinstance(value, tuple) and len(value) > 4:
+    if isinstance(value, tuple) and len(value) > _SHOWN:
         return f"the {len(value)} keys below"
     for size, unit in _SIZES:
         if type(value) is int and "BYTES" in option.name and value % size == 0:
