@@ -1,5 +1,9 @@
-"""Delivery that is held up: by a backend that hangs or is down, tables that are away, a journal that is full."""
+"""Delivery that is held up: by a backend that hangs or is down, tables that are away, a journal that is full, a file
+that cannot be opened.
+"""
 
+import errno
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +15,8 @@ from typing import Any, ClassVar
 import pytest
 
 from littlebro import tracker, trackers
-from littlebro.delivery import losses, tombstones
+from littlebro.delivery import locks, losses, tombstones
+from littlebro.delivery.segment import write_whole
 from littlebro.events.event import Event
 from littlebro.models import LossCount
 from littlebro.storage import SaveResult
@@ -99,6 +104,34 @@ def test_a_sinks_folder_that_takes_nothing(use: Any, journal: Path, broken: str)
     assert tracker.flush(5)
     assert Trying.attempts == [["first"]]
     assert in_the_sink("first")
+    assert tracker.upkeep()["left"] == 0
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("state", ["sealed", "fanned", "active"])
+def test_a_file_that_cannot_be_opened(
+    use: Any, journal: Path, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    """The disk is damaged in one place: what lies elsewhere does not wait for it, and it is told."""
+    use()
+    broken = write_whole(journal / "default", b"", sync=False, name=f"{'0' * 32}.{state}")  # the oldest
+    real = locks._open
+
+    def opened(path: str, flags: int) -> int:
+        if Path(path) == broken:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return real(path, flags)
+
+    monkeypatch.setattr(locks, "_open", opened)
+    tracker.track_event("first")
+    until(lambda: Trying.attempts == [["first"]])
+    until(partial(in_the_sink, "first"))
+    done = tracker.upkeep()
+    assert done["left"] == (state != "active")
+    if state == "fanned":
+        assert os.strerror(errno.EIO) in done["reason"]
+    monkeypatch.undo()
+    assert tracker.flush(10)
     assert tracker.upkeep()["left"] == 0
 
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -192,10 +193,7 @@ class Courier:
                 resting = now < failed_at + wait and self._hurried < failed_at
                 if resting or shift not in {None, self._shift}:
                     continue
-                held = self._spool.take(path)
-                if held is None:
-                    continue
-                self._try(held, done)
+                self._try(path, done)
                 if done.failed > (_MOST_FAILURES if done.delivered else 1):
                     break
             self._settle(done)
@@ -217,8 +215,12 @@ class Courier:
                 done.failed = len(self._waits)
                 return done
 
-    def _try(self, held: Claim, done: Round) -> None:
+    def _try(self, path: Path, done: Round) -> None:
+        held = None
         try:
+            held = self._spool.take(path)
+            if held is None:
+                return
             if held.name not in self._delivered:
                 self._deliver(held, held.content())
                 commit_connections()
@@ -228,17 +230,19 @@ class Courier:
             done.failed += 1
             done.reason = f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()
             now = time.monotonic()
-            if held.path.name not in self._waits:
+            if path.name not in self._waits:
                 self._probed = now
-            _, wait = self._waits.pop(held.path.name, (0.0, _FIRST_WAIT / 2))
-            self._waits[held.path.name] = (now, min(wait * 2, _LONGEST_WAIT))
-            self._spool.give_back(held)
+            _, wait = self._waits.pop(path.name, (0.0, _FIRST_WAIT / 2))
+            self._waits[path.name] = (now, min(wait * 2, _LONGEST_WAIT))
+            if held is not None:
+                self._spool.give_back(held)
             close_connections()
             return
         except BaseException:  # the thread ends (SystemExit, a greenlet killed); another takes the segment
-            self._spool.give_back(held)
+            if held is not None:
+                self._spool.give_back(held)
             raise
-        self._waits.pop(held.path.name, None)
+        self._waits.pop(path.name, None)
         self._delivered.discard(held.name)
         done.delivered += 1
 

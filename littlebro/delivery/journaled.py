@@ -218,21 +218,25 @@ class JournalTracker(BaseTracker):
         if not self._sinks:
             return
         for path in journal.spool.waiting(SEALED):
-            held = journal.spool.take(path)
-            if held is None:
-                continue
             try:
-                for sink, spool in self._sinks.items():
-                    self._fan_to(sink, spool, held)
+                held = journal.spool.take(path)
+                if held is not None:
+                    self._fan(journal.spool, held)
             except Exception:  # kept, and tried again at the next look; others need not wait for it
                 logger.exception(
-                    "littlebro[%s]: segment %s was not handed to the sinks.", self.alias, held.name
+                    "littlebro[%s]: segment %s was not handed to the sinks.", self.alias, path.stem
                 )
-                journal.spool.give_back(held)
-            else:
-                journal.spool.mark_fanned(held)
         for courier in self.couriers[1:]:
             courier.start()
+
+    def _fan(self, source: Spool, held: Claim) -> None:
+        try:
+            for sink, spool in self._sinks.items():
+                self._fan_to(sink, spool, held)
+        except Exception:
+            source.give_back(held)
+            raise
+        source.mark_fanned(held)
 
     def _fan_to(self, sink: str, spool: Spool, held: Claim) -> None:
         if not spool.is_full(self.options["SINK_MAX_BYTES"], every=self.options["POLL_SECONDS"]):

@@ -166,11 +166,12 @@ class Spool:
         """Return the segments that others hold at this moment, or that are another account's."""
         found = set()
         for path in self.everything():
-            held = self.take(path)
-            if held is not None:
-                self.give_back(held)
-            elif path.exists():
-                found.add(path)
+            with contextlib.suppress(OSError):  # one that nobody can open is held by nobody
+                held = self.take(path)
+                if held is not None:
+                    self.give_back(held)
+                elif path.exists():
+                    found.add(path)
         return found
 
     def discard(self, held: Claim) -> None:
@@ -235,13 +236,13 @@ class Spool:
         """Seal the active segments whose writers are gone; return how many. Torn private files are removed."""
         adopted = 0
         for path in self._files(ACTIVE):
-            if (file := claim(path)) is not None:
+            if (file := _claimed(path)) is not None:
                 with contextlib.suppress(OSError):  # gone, or in a folder that is read-only for now
                     os.rename(path, path.with_suffix(SEALED))
                     adopted += 1
                 locks.release(file)
         for path in self._strays():
-            if (file := claim(path)) is not None:
+            if (file := _claimed(path)) is not None:
                 with contextlib.suppress(OSError):
                     path.unlink()
                 locks.release(file)
@@ -299,4 +300,12 @@ class Spool:
         for folder in self._folders:
             with contextlib.suppress(OSError, msgspec.MsgspecError, KeyError, TypeError):
                 return str(msgspec.json.decode((folder / _TROUBLE).read_bytes())["reason"])
+        return None
+
+
+def _claimed(path: Path) -> io.FileIO | None:
+    """Claim a file as `claim` does; one that cannot be opened at all is left for later, and keeps no others waiting."""
+    try:
+        return claim(path)
+    except OSError:
         return None
