@@ -7,12 +7,14 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from django.db import transaction
 
 from littlebro import tracker, trackers
 from littlebro.delivery import locks, losses, tombstones
@@ -133,6 +135,48 @@ def test_a_file_that_cannot_be_opened(
     monkeypatch.undo()
     assert tracker.flush(10)
     assert tracker.upkeep()["left"] == 0
+
+
+@contextmanager
+def no_threads() -> Iterator[None]:
+    """Let no thread start: there is no room for a stack of this size."""
+    before = threading.stack_size(1 << 50)
+    try:
+        yield
+    finally:
+        threading.stack_size(before)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("door", [nullcontext, transaction.atomic], ids=["call", "commit"])
+def test_no_thread_can_be_started(
+    use: Any, caplog: pytest.LogCaptureFixture, door: Callable[[], AbstractContextManager[None]]
+) -> None:
+    """It is told, events wait, and go on their way soon after one can; nobody is to see an error."""
+    use()
+    with no_threads():
+        for name in ("first", "second"):
+            with door():
+                assert tracker.track_event(name) is not None
+        assert not tracker.flush(0.2)
+    assert caplog.text.count("no thread can be started") == 1
+
+    def arrived() -> bool:
+        with door():
+            assert tracker.track_event("later") is not None
+        return in_the_sink("first") and in_the_sink("second")
+
+    until(arrived)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_upkeep_needs_no_thread(use: Any) -> None:
+    """It delivers by itself, to the sinks as well."""
+    use()
+    with no_threads():
+        assert tracker.track_event("first") is not None
+        assert tracker.upkeep()["left"] == 0
+    assert in_the_sink("first")
 
 
 def test_events_are_not_stored_again_for_the_notes_beside_them(use: Any) -> None:

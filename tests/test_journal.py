@@ -11,6 +11,7 @@ from django.db import transaction
 
 from littlebro import tracker, trackers
 from littlebro.delivery import JournalTracker, locks, losses
+from littlebro.delivery.courier import Courier
 from littlebro.delivery.segment import SEALED, claim, write_whole
 from tests.faults.harness import wait_until
 
@@ -117,11 +118,12 @@ def test_small_transactions_leave_no_file_each(settings: Any, journal: Path, fsy
 
 
 @pytest.mark.usefixtures("counted")
-def test_a_transaction_that_finds_no_room_is_counted(settings: Any, journal: Path) -> None:
+def test_a_transaction_that_finds_no_room_is_counted(
+    settings: Any, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """To the last event, whether it is small or large."""
-    made = use(settings, journal, MAX_BYTES=100)
-    assert made.journal is not None
-    made.journal._on_work = lambda: None  # nobody takes the counts meanwhile
+    use(settings, journal, MAX_BYTES=100)
+    monkeypatch.setattr(Courier, "start", lambda _: True)  # nobody takes the counts meanwhile
     commit(3)
     commit(300)
     assert losses.drain("default") == {"journal-full": 303}
@@ -141,11 +143,13 @@ def test_a_transaction_committed_by_a_signal_handler_at_the_pen(settings: Any, j
 
 
 @pytest.mark.usefixtures("counted")
-def test_a_handler_of_logs_may_track_while_a_commit_is_refused(settings: Any, journal: Path) -> None:
+def test_a_handler_of_logs_may_track_while_a_commit_is_refused(
+    settings: Any, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Losses are logged when the pen is free: whoever waits for it may hold the handler's lock."""
     made = use(settings, journal, MAX_BYTES=2000)
     assert made.journal is not None
-    made.journal._on_work = lambda: None
+    monkeypatch.setattr(Courier, "start", lambda _: True)
     while made.append(made.journal, event_line("fill")[:-1]):
         pass
     losses.drain("default")

@@ -11,6 +11,7 @@ import pytest
 
 from littlebro import tracker
 from littlebro.delivery import losses
+from littlebro.delivery.courier import Courier
 from littlebro.delivery.journal import Journal
 from tests.test_journal import use
 
@@ -87,7 +88,7 @@ def test_a_short_write_after_an_interrupted_one(
     pen = made.journal
     assert isinstance(pen, Journal)
     pen._mapped = False
-    pen._on_work = lambda: None
+    monkeypatch.setattr(Courier, "start", lambda _: True)
     write = os.write
 
     def interrupted(descriptor: int, data: bytes) -> int:

@@ -7,10 +7,12 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from django.db import transaction
 from django.test import RequestFactory
 
 from littlebro import Event, tracker, trackers
 from littlebro.delivery import JournalTracker, deadletters, losses, tombstones
+from littlebro.delivery.courier import Courier
 from littlebro.models import DeadLetter, LossCount
 from littlebro.storage import SaveResult
 from littlebro_backends.memory import Backend
@@ -133,6 +135,19 @@ def test_who_tracks_while_the_tracker_closes_is_delivered(
 
 
 @pytest.mark.django_db(transaction=True)
+def test_losses_from_before_the_first_file_are_told(settings: Settings, journal: Path) -> None:
+    """Where no file could be made at all nothing was ever opened; they are written down once one can be."""
+    options = {"JOURNAL": str(journal), "POLL_SECONDS": 0.1}
+    settings.LITTLEBRO = {"default": {"TRACKER": "thread", "BACKEND": "memory", "TRACKER_OPTIONS": options}}
+    journal.touch()  # in the place of the folder
+    assert tracker.track_event("lost") is None
+    with transaction.atomic():
+        assert tracker.track_event("lost") is not None
+    journal.unlink()
+    wait_until(lambda: total() == {"journal-unavailable": 2}, what="the counts")
+
+
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("door", ["call", "build"])
 def test_a_process_that_does_nothing_but_lose_events_tells_of_it(
     settings: Settings, journal: Path, rf: RequestFactory, door: str
@@ -224,15 +239,14 @@ def test_the_log_tells_of_the_first_loss(
     assert losses.drain("default") == {"opted-out": 3}
 
 
-def test_a_handler_of_logs_that_tracks_may_lose_what_it_tracks(settings: Settings, journal: Path) -> None:
+def test_a_handler_of_logs_that_tracks_may_lose_what_it_tracks(
+    settings: Settings, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is told of the loss of its own event no more."""
     options = {"JOURNAL": str(journal), "MAX_BYTES": 1}
     settings.LITTLEBRO = {"default": {"TRACKER": "thread", "BACKEND": "memory", "TRACKER_OPTIONS": options}}
     losses.drain("default")
-    made = trackers["default"]
-    assert isinstance(made, JournalTracker)
-    assert made.journal is not None
-    made.journal._on_work = lambda: None  # no courier that takes the counts in between
+    monkeypatch.setattr(Courier, "start", lambda _: True)  # none that takes the counts in between
     told = []
 
     class Tracking(logging.Handler):

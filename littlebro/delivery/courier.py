@@ -102,23 +102,22 @@ class Courier:
         self._delivered: set[str] = set()  # segments that were delivered and could not be deleted yet
         self.failing = False
 
-    def start(self) -> None:
-        """Make sure that the thread runs, and wake it."""
+    def start(self) -> bool:
+        """Make sure that the thread runs, and wake it; return False where the system has none left."""
         self._own_process()
-        thread = self._thread
-        if thread is None or not thread.is_alive():
-            self._launch()
+        started = self.is_running() or self._launch()
         if self._calls.empty():
             self._calls.put(False)
+        return started
 
     def _own_process(self) -> None:
         if os.getpid() != self._pid:
             self.reset()
 
-    def _launch(self) -> None:
+    def _launch(self) -> bool:
         with self._starting:
             if self._launching or self.is_running():
-                return
+                return True
             self._launching = True
             try:
                 self._shift += 1
@@ -126,8 +125,11 @@ class Courier:
                 fresh = threading.Thread(target=self._run, args=(self._shift,), name=name, daemon=True)
                 fresh.start()
                 self._thread = fresh
+            except (RuntimeError, MemoryError):  # a limit is reached, or the interpreter goes down
+                return False
             finally:
                 self._launching = False
+            return True
 
     def hurry(self) -> None:
         """Forget all back-off, so that the next walk tries everything."""

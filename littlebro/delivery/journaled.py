@@ -10,7 +10,7 @@ import logging
 import os
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -25,10 +25,11 @@ from littlebro.delivery import deadletters, losses, transactions
 from littlebro.delivery.base import BaseTracker
 from littlebro.delivery.batch import Batch, parse
 from littlebro.delivery.courier import Courier, commit_connections, wait_for
+from littlebro.delivery.fanout import fan_out
 from littlebro.delivery.journal import Journal, JournalRefused
 from littlebro.delivery.options import check_journal_options
 from littlebro.delivery.pipeline import Built
-from littlebro.delivery.segment import FANNED, SEALED, write_whole
+from littlebro.delivery.segment import FANNED, SEALED
 from littlebro.delivery.spool import Claim, Spool
 from littlebro.events.context import current, inside_delivery
 from littlebro.events.event import Event
@@ -41,6 +42,8 @@ logger = logging.getLogger("littlebro")
 _SEAL_LESS: Final = 30
 # Counts that find no room in a full journal are forced into it at most this often, in seconds.
 _FORCED_EVERY: Final = 30.0
+# Where the system has no thread left, events ask for one only so often, in seconds.
+_SERVE_EVERY: Final = 1.0
 _trackers: Final[weakref.WeakSet["JournalTracker"]] = weakref.WeakSet()
 
 
@@ -81,7 +84,8 @@ class JournalTracker(BaseTracker):
         for sink, spool in self._sinks.items():
             carry = self._to_sink(sink)
             self.couriers.append(Courier(f"{self.alias}-{sink}", spool, (SEALED,), carry, self._stand_in))
-        self._next_look = self._next_forced = 0.0
+        self._next_look = self._next_forced = self._next_try = 0.0
+        self._unserved = self._told = False
         self._chores_done = time.monotonic()
         self._stored: set[str] = set()  # segments whose events are stored, and whose notes are not
         self._closing = 0  # the process that is closing it: a fork in between is not
@@ -97,7 +101,7 @@ class JournalTracker(BaseTracker):
             connection = transactions.open_block(follow)
             if connection is not None:
                 transactions.hold(
-                    connection, built[1], journal, journal.folder, journal.append_many, self._lost_hold
+                    connection, built[1], journal, journal.folder, self._append_held, self._lost_hold
                 )
                 return True
         return self.append(journal, built[1])
@@ -113,7 +117,15 @@ class JournalTracker(BaseTracker):
         except JournalRefused as refusal:
             self._lost(refusal.reason, 1)
             return False
+        if self._unserved:
+            self._serve()
         return True
+
+    def _append_held(self, lines: Iterable[bytes]) -> None:
+        if self.journal is not None:
+            self.journal.append_many(lines)
+            if self._unserved:
+                self._serve()
 
     def send(self, event: Event, line: bytes) -> bool | None:
         """Append the event to the journal."""
@@ -139,7 +151,7 @@ class JournalTracker(BaseTracker):
         Not under a test's capture, where nothing goes on its way.
         """
         if self.tap is None and self.couriers and not self.couriers[0].is_running():
-            self._work()
+            self._serve()
 
     def keep_refusal(self, line: bytes) -> None:
         """Let the journal carry the note of refused input to the dead letters; the call is counted already."""
@@ -149,6 +161,7 @@ class JournalTracker(BaseTracker):
 
     def _lost(self, reason: str, n: int) -> None:
         losses.count(self.alias, reason, n, logging.ERROR)
+        self._after_loss()
 
     def _lost_hold(self, n: int) -> None:
         self._lost("journal-full", n)
@@ -159,11 +172,23 @@ class JournalTracker(BaseTracker):
         """Start or wake the couriers: called at the pen, so it must neither fail nor wait."""
         if self._closing == os.getpid():  # or nobody would stop them
             return
-        # No thread can start while the interpreter goes down; the journal keeps it all.
-        with suppress(RuntimeError):
-            _arm_exit()
-            for courier in self.couriers:
-                courier.start()
+        _arm_exit()
+        running = [courier.start() for courier in self.couriers]
+        self._unserved = not all(running)
+        self._told = self._told and self._unserved
+
+    def _serve(self) -> None:
+        """Start the couriers where the last attempt failed, now and then: what was accepted waits for nothing else.
+
+        Never at the pen, since it logs.
+        """
+        if self._unserved and time.monotonic() < self._next_try:
+            return
+        self._next_try = time.monotonic() + _SERVE_EVERY
+        self._work()
+        if self._unserved and not self._told:
+            self._told = True
+            logger.warning("littlebro[%s]: no thread can be started; events wait in the journal.", self.alias)
 
     def _chores(self, failing: bool) -> float:
         """Do what the folder needs; return in how many seconds to look again."""
@@ -214,39 +239,16 @@ class JournalTracker(BaseTracker):
                 self.write_losses(force=True)
 
     def _fan_out(self, journal: Journal) -> None:
-        """Give each sink a link of its own to each newly sealed segment, so that each is served by itself."""
+        """Hand what was sealed to the sinks, and wake their couriers; a thread that was stopped wakes nobody."""
         if not self._sinks:
             return
-        for path in journal.spool.waiting(SEALED):
-            try:
-                held = journal.spool.take(path)
-                if held is not None:
-                    self._fan(journal.spool, held)
-            except Exception:  # kept, and tried again at the next look; others need not wait for it
-                logger.exception(
-                    "littlebro[%s]: segment %s was not handed to the sinks.", self.alias, path.stem
-                )
-        for courier in self.couriers[1:]:
-            courier.start()
+        fan_out(self.alias, journal.spool, self._sinks, self._owes_enough)
+        if self.couriers[0].is_running():
+            for courier in self.couriers[1:]:
+                courier.start()
 
-    def _fan(self, source: Spool, held: Claim) -> None:
-        try:
-            for sink, spool in self._sinks.items():
-                self._fan_to(sink, spool, held)
-        except Exception:
-            source.give_back(held)
-            raise
-        source.mark_fanned(held)
-
-    def _fan_to(self, sink: str, spool: Spool, held: Claim) -> None:
-        if not spool.is_full(self.options["SINK_MAX_BYTES"], every=self.options["POLL_SECONDS"]):
-            spool.link(held)
-            return
-        n = len(parse(held.content(), held.name).events)
-        note = msgspec.json.encode(losses.note(self.alias, {f"sink-full:{sink}": n}))
-        # Under a name made of the segment's, so that a second fan-out of it counts once.
-        name = f"{held.name}-{sink}"[:90] + FANNED
-        write_whole(held.path.parent, note + b"\n", sync=False, name=name)
+    def _owes_enough(self, sink: Spool) -> bool:
+        return sink.is_full(self.options["SINK_MAX_BYTES"], every=self.options["POLL_SECONDS"])
 
     def _deliver_main(self, held: Claim, content: bytes) -> None:
         """Deliver one segment to the backend, its notes to their tables."""
