@@ -1,6 +1,8 @@
 """What the journal takes and refuses: its cap, and the files that it makes."""
 
+import errno
 import logging
+import os
 import threading
 import time
 from pathlib import Path
@@ -80,6 +82,23 @@ def test_a_full_journal_that_others_emptied_takes_events(settings: Any, journal:
     wait_until(lambda: tracker.track_event("new"), what="a journal with room")
     assert tracker.flush(5)
     assert not list(journal.rglob(f"*{SEALED}"))
+
+
+@pytest.mark.parametrize("number", [errno.ENOMEM, errno.EMFILE])
+def test_a_process_that_may_map_no_more(
+    settings: Any, journal: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """It has as many maps, as much memory or as many descriptors as the system allows; lines are written without."""
+    use(settings, journal, SEAL_EVENTS=2)
+
+    def map_file(_descriptor: int, _size: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(locks, "map_file", map_file)
+    for _ in range(5):
+        assert tracker.track_event("seen") is not None
+    assert tracker.flush(5)
+    assert stored() == ["seen"] * 5
 
 
 def count_looks(made: JournalTracker) -> list[float]:

@@ -43,6 +43,12 @@ PRIVATE: Final = ".new-"
 _AHEAD: Final = 512 * 1024
 _MADV_POPULATE_WRITE: Final = 23  # Linux 5.14, <asm-generic/mman-common.h>
 _PAGE_MASK: Final = -mmap.PAGESIZE
+# Little room left, a file system without the promise, or a process with as many maps, as much memory or as many files
+# as it may have (a map takes a descriptor of its own): then lines are written by os.write, one by one.
+_NO_MAP: Final = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EOPNOTSUPP, errno.EINVAL, errno.EFBIG),
+    *(errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE),
+}
 # Reserved room that nobody wrote to is given back only where it is worth the wait for the file system.
 _WORTH_CUTTING: Final = 64 * 1024
 
@@ -89,13 +95,12 @@ class Segment:
     def _preallocate(self) -> None:
         try:
             os.posix_fallocate(self._descriptor, 0, self._capacity)
+            self._map = locks.map_file(self._descriptor, self._capacity)
         except OSError as error:
-            # Little room left, or a file system without the promise: go on by os.write, line by line.
-            if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EOPNOTSUPP, errno.EINVAL, errno.EFBIG}:
+            if error.errno not in _NO_MAP:
                 raise
             os.ftruncate(self._descriptor, 0)
         else:
-            self._map = locks.map_file(self._descriptor, self._capacity)
             self._reserved, self._ready = self._capacity, 0
 
     @property
