@@ -4,6 +4,8 @@ that cannot be opened.
 
 import errno
 import os
+import resource
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +19,8 @@ import pytest
 from django.db import transaction
 
 from littlebro import tracker, trackers
-from littlebro.delivery import locks, losses, tombstones
+from littlebro.delivery import JournalTracker, deadletters, locks, losses, tombstones
+from littlebro.delivery.courier import Courier
 from littlebro.delivery.segment import write_whole
 from littlebro.events.event import Event
 from littlebro.models import LossCount
@@ -218,3 +221,70 @@ def test_a_refused_call_is_lost_once(use: Any) -> None:
     assert tracker.flush(10)
     assert tracker.flush(10)
     assert dict(LossCount.objects.values_list("reason", "n")) == {"journal-full": 1, "invalid": 1}
+
+
+def nothing_kept(made: JournalTracker) -> bool:
+    """Return whether it remembers no segment."""
+    assert made.journal is not None
+    kept = [made._stored, made.journal._unsealed, *(courier._delivered for courier in made.couriers)]
+    return not any(kept)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("trouble", ["sealing", "deleting", "notes"])
+def test_what_is_remembered_of_segments_goes_with_them(
+    use: Any, journal: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    """A process that lives for weeks forgets those that were adopted, or that another one delivered."""
+    use(FSYNC="batch")
+    made = trackers["default"]
+    assert isinstance(made, JournalTracker)
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        if trouble == "sealing":
+            patch.setattr(os, "fdatasync", fail)
+        elif trouble == "deleting":
+            patch.setattr(Path, "unlink", fail)
+        else:
+            patch.setattr(deadletters, "add_refused", fail)
+            tracker.track_event("bad", {"x": object()})
+        tracker.track_event("good")
+        until(lambda: not nothing_kept(made))
+        if trouble != "sealing":
+            for path in [*journal.rglob("*.fanned"), *journal.rglob("*.sealed")]:
+                path.rename(path.with_suffix(".gone"))  # as if delivered by another process
+    until(partial(nothing_kept, made))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_closing_loses_is_told(use: Any, journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder was deleted, and the last segment finds no room for another one; its count does."""
+    use()
+    made = trackers["default"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Courier, "start", lambda _: True)  # the process may have no thread
+        assert tracker.track_event("lost", {"x": "x" * 5000}) is not None
+        shutil.rmtree(journal)
+        before, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, most))
+        try:
+            made.close()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))
+    assert losses.pending("default") == {}
+    made.upkeep()
+    assert dict(LossCount.objects.values_list("reason", "n")) == {"journal-full": 1}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_hurry_that_no_thread_hears_leaves_nothing(use: Any) -> None:
+    """Upkeep in a process without couriers, every minute for weeks, grows nothing."""
+    use()
+    made = trackers["default"]
+    assert isinstance(made, JournalTracker)
+    for _ in range(3):
+        made.upkeep()
+    assert [courier._calls.qsize() for courier in made.couriers] == [0, 0]

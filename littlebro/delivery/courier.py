@@ -134,7 +134,8 @@ class Courier:
     def hurry(self) -> None:
         """Forget all back-off, so that the next walk tries everything."""
         self._hurried = time.monotonic()
-        self._calls.put(True)
+        if self.is_running():  # else nobody would take it out again
+            self._calls.put(True)
 
     def stop(self, timeout: float) -> None:
         """Ask the thread to end after the segment it is at, and wait up to `timeout` seconds."""
@@ -188,7 +189,9 @@ class Courier:
         with self._walking:
             now = time.monotonic()
             waiting = {path.name: path for path in self._spool.waiting(*self._suffixes)}
+            # Others may have delivered what this process could not.
             self._waits = {name: wait for name, wait in self._waits.items() if name in waiting}
+            self._delivered.intersection_update([path.stem for path in waiting.values()])
             for name in [*(name for name in waiting if name not in self._waits), *self._waits]:
                 path = waiting[name]
                 failed_at, wait = self._waits.get(name, (0.0, 0.0))

@@ -286,6 +286,7 @@ class Journal:
         """Weigh what waits, seal the active segment if it is full or not in place; return its age in seconds."""
         self.seal(least=self._seal_events)
         self._bury()
+        self.has_unsealed()  # which forgets those that are adopted by now
         self._waiting = self.spool.weigh().size
         segment = self._segment
         if segment is not None and not segment.is_in_place():

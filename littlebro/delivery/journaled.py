@@ -208,6 +208,8 @@ class JournalTracker(BaseTracker):
             journal.seal()
             age = None
         self._fan_out(journal)
+        if self._stored:  # others may have delivered them
+            self._stored.intersection_update([path.stem for path in journal.spool.everything()])
         self._chores_done = time.monotonic()
         if age is None or failing:
             return float(self.options["POLL_SECONDS"])
@@ -353,8 +355,8 @@ class JournalTracker(BaseTracker):
         try:
             for courier in self.couriers:
                 courier.stop(max(0.1, end - time.monotonic()))
-            self.write_losses(force=True)  # what the last deliveries counted
             self.journal.close()
+            self.write_losses(force=True)  # what the last deliveries, and closing itself, counted
         finally:
             self._closing = 0
         if self.journal.is_open:  # somebody tracked meanwhile, and started no courier
