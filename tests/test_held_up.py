@@ -19,7 +19,7 @@ import pytest
 from django.db import transaction
 
 from littlebro import tracker, trackers
-from littlebro.delivery import JournalTracker, deadletters, locks, losses, tombstones
+from littlebro.delivery import JournalTracker, deadletters, journaled, locks, losses, tombstones
 from littlebro.delivery.courier import Courier
 from littlebro.delivery.segment import write_whole
 from littlebro.events.event import Event
@@ -95,6 +95,29 @@ def test_sinks_do_not_wait_for_a_backend_that_hangs(use: Any) -> None:
         tracker.track_event(name)
         until(partial(in_the_sink, name))
     assert len(Trying.attempts) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_thread_that_was_stopped_wakes_no_other(use: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tracker closes while segments are handed to the sinks: none of its threads stays, or comes back."""
+    use()
+    made = trackers["default"]
+    assert isinstance(made, JournalTracker)
+    fanning, closed = threading.Event(), threading.Event()
+
+    def fan_out(*_: Any) -> None:
+        fanning.set()
+        closed.wait(10)
+
+    monkeypatch.setattr(journaled, "fan_out", fan_out)
+    tracker.track_event("first")
+    assert fanning.wait(10)
+    main = made.couriers[0]._thread
+    assert main is not None
+    made.close(0.1)
+    closed.set()
+    main.join(10)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("littlebro-")]
 
 
 @pytest.mark.django_db(transaction=True)
