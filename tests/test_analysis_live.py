@@ -55,6 +55,14 @@ def test_people() -> None:
     assert [event.id for event in live(now=NOW, person=Person(user_id="1")).events] == ["e6", "e5", "e1"]
 
 
+def test_in_the_first_minutes_of_the_calendar() -> None:
+    """The minutes before are there, although no datetime reaches back to them."""
+    first = datetime.min.replace(tzinfo=UTC)
+    log(1, 0, 0, "1", timestamp=first)
+    found = live(now=first + 3 * MINUTE)
+    assert (found.people_5, found.people_30) == (1, 1)
+
+
 async def test_empty_and_twin() -> None:
     """Nothing is an answer, also to the twin."""
     found = await alive(now=NOW)

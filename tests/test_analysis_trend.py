@@ -198,6 +198,15 @@ def test_an_empty_store_has_its_buckets(settings: Any) -> None:
     assert trend(WEEK, tz="UTC", now=LATER, by=PLAN).series == []
 
 
+def test_crowds_in_the_first_days_of_the_calendar(settings: Any) -> None:
+    """Their windows begin with the calendar."""
+    start = datetime(1, 1, 3, 20, tzinfo=UTC)
+    fill(settings, [event(who="u1", timestamp=start - 2 * DAY), event(who="u2", timestamp=start)])
+    for zone in ("UTC", "Asia/Tokyo", "America/New_York"):
+        found = trend(EventQuery(start=start, end=start + 2 * DAY), measure="weekly_people", tz=zone)
+        assert found.series[0].values == [2, 2, 2]
+
+
 def test_more_than_64_buckets_of_people(settings: Any) -> None:
     """People of many hours are counted as exactly as those of few."""
     fill(

@@ -11,8 +11,8 @@ arrive late make nobody active, nor do those of the future.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, tzinfo
-from typing import Literal
+from datetime import datetime, tzinfo
+from typing import Final, Literal
 
 from littlebro.analysis import filters
 from littlebro.analysis.question import Person, at_or_now, check_limit, in_zone, microseconds, zone_of
@@ -24,6 +24,8 @@ from littlebro.events.event import Event
 from littlebro.events.query import EventQuery
 
 __all__ = ["Live", "alive", "live"]
+
+_MINUTE: Final = 60_000_000  # microseconds
 
 
 class Live(Result, frozen=True, kw_only=True):
@@ -81,11 +83,12 @@ def live(
     zone, moment = zone_of(tz), at_or_now(now)
     query = EventQuery() if query is None else query
     where, parameters = filters.where(query, person)
-    half, five = (microseconds(moment - timedelta(minutes=minutes)) for minutes in (30, 5))
+    last = microseconds(moment)  # numbers reach back further than the calendar
+    half, five = (last - minutes * _MINUTE for minutes in (30, 5))
     with open_reader(alias, collections=query.collections) as reader:
         people_30, people_5 = reader.rows(
             "SELECT count(DISTINCT person), count(DISTINCT person) FILTER (ts >= "  # noqa: S608 - ours; values are parameters
-            f"{five}) FROM people WHERE ts >= {half} AND ts <= {microseconds(moment)} AND {where}",
+            f"{five}) FROM people WHERE ts >= {half} AND ts <= {last} AND {where}",
             parameters,
         )[0]
         table: Literal["events", "people"] = "events" if person is None else "people"

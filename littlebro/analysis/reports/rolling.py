@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import accumulate
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from littlebro.analysis.reader import Reader
 
 __all__ = ["ROLLING", "Found", "rolling"]
 
+_FIRST: Final = datetime.min.replace(tzinfo=UTC)
 ROLLING: Final = {"weekly_people": timedelta(days=7), "monthly_people": timedelta(days=30)}
 
 
@@ -51,7 +52,7 @@ def rolling(
     in each of them once: from the first that their cell before did not reach.
     """
     length = ROLLING[asked.measure or ""]
-    starts = list(accumulate((back(bucket.end, span.zone, wall=length) for bucket in whole), max))
+    starts = list(accumulate((_opens(bucket, span.zone, length) for bucket in whole), max))
     ends = [min(bucket.end, span.end) for bucket in whole]
     marks = sorted({*starts, *ends, span.start})
     cells = marks[:-1]
@@ -88,3 +89,11 @@ def rolling(
     for series, steps in changes.items():
         found.values[series] = dict(enumerate(accumulate(steps[i] for i in range(len(whole)))))
     return found
+
+
+def _opens(bucket: Bucket, zone: tzinfo, length: timedelta) -> datetime:
+    """Return where the window that ends with `bucket` begins: with the calendar, where it would before."""
+    try:
+        return back(bucket.end, zone, wall=length)
+    except OverflowError:
+        return _FIRST
