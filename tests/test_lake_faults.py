@@ -213,6 +213,21 @@ def test_damaged_in_the_middle(filled: Path) -> None:
     assert ids() == stored()
 
 
+@pytest.mark.parametrize("kind", ["events", "links", "people"])
+def test_damaged_beyond_reading(filled: Path, kind: str) -> None:
+    """What no longer is Parquet, of the same size, is an error that says what mends it; and that does."""
+    path = live(filled, kind)
+    path.write_bytes(path.read_bytes()[:-100] + b"\xff" * 92 + path.read_bytes()[-8:])
+    backends["default"].save_many([made(1001)])
+    engine.reset()  # it knows the ends of files that it has read
+    for ask in (ids, lake.sync):
+        with pytest.raises(LakeError, match="littlebro lake verify"):
+            ask()
+    lake.verify()
+    assert ids() == stored()
+    assert lake.verify().mended == 0
+
+
 def test_damaged_and_the_store_away(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A damaged lake whose store does not answer is an error, not a wrong number."""
     live(filled, "events").unlink()

@@ -53,7 +53,8 @@ class Session:
     def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """Run one statement with ``$name`` parameters and return its rows.
 
-        Raises `AnalysisTimeout` past the session's deadline, `AnalysisError` where memory does not suffice.
+        Raises `AnalysisTimeout` past the session's deadline, `AnalysisError` where memory does not suffice, and
+        `LakeError` for a file that cannot be read or written.
         """
         duckdb = _duckdb()
         try:
@@ -65,14 +66,20 @@ class Session:
             return self._cursor.execute(sql, dict(parameters) if parameters else None).fetchall()
         except duckdb.InterruptException as error:
             raise self._timeout() from error
-        except duckdb.IOException as error:
-            raise LakeError(
-                f"A file went while it was read, or cannot be read; ask again: {str(error).splitlines()[0]}"
-            ) from error
         except duckdb.OutOfMemoryException as error:
             raise AnalysisError(
                 f"The question needs more memory than LITTLEBRO_ANALYSIS_MEMORY ({self.instance.key.memory})"
                 f" or more temporary disk than there is: {str(error).splitlines()[0]}"
+            ) from error
+        except duckdb.Error as error:
+            # Of a file that is damaged it says so in many ways, most of them of no kind.
+            if type(error) is not duckdb.Error and not isinstance(
+                error, duckdb.IOException | duckdb.InvalidInputException
+            ):
+                raise
+            raise LakeError(
+                "A file went while it was read, is damaged, or cannot be read or written; ask again, and if that does"
+                f" not help, `littlebro lake verify` mends what is damaged: {str(error).splitlines()[0]}"
             ) from error
 
     def left(self) -> float:

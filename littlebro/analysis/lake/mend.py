@@ -57,16 +57,12 @@ def verify_days(
 ) -> tuple[Manifest, int]:
     """Return the manifest with the days read again whose count is not the backend's; and how many they were.
 
-    Without a count of the backend's own, only a `deep` look goes through its events. `deep` reads every byte of the
-    lake as well, and takes each day that is not as it was written for damaged.
+    Without a count of the backend's own, only a `deep` look goes through its events.
     """
-    mended = 0
-    if deep:
-        manifest, mended = mend(session, lake, backend, manifest, lake.damaged(manifest, deep=True))
     if not (deep or backend.supports_count):
-        return manifest, mended
+        return manifest, 0
     wrong = set(_differing(backend, manifest))
-    return _read_again(session, lake, backend, manifest, wrong), mended + len(wrong)
+    return _read_again(session, lake, backend, manifest, wrong), len(wrong)
 
 
 def _differing(backend: BaseBackend, manifest: Manifest) -> Iterator[int]:

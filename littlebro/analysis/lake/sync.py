@@ -88,7 +88,7 @@ class _Sync:
             self._commit(self.lake.begin())
         self.new = self.lake.sweep(self.new)
         self.old = self.new
-        self.mended += self._mend_damage()
+        self.mended += self._mend_damage(deep=bool(verify))
         complete = self._take_in(end) if self.backend.supports_scan_stored else self._compare()
         self._commit(gather(self.session, self.lake, merge_links(self.session, self.lake, self.new)))
         self._commit(msgspec.structs.replace(self.new, complete=complete, synced_at=started))
@@ -102,8 +102,8 @@ class _Sync:
         if new is not self.new or new is not self.old:
             self.old = self.new = self.lake.commit(self.old, new)
 
-    def _mend_damage(self) -> int:
-        damaged = self.lake.damaged(self.new)
+    def _mend_damage(self, *, deep: bool) -> int:
+        damaged = self.lake.damaged(self.new, deep=deep)
         if not damaged:
             return 0
         new, days = mend(self.session, self.lake, self.backend, self.new, damaged)
