@@ -30,6 +30,7 @@ from littlebro.storage.base import BaseBackend
 __all__ = ["Tail", "tail_of"]
 
 _RECENT: Final = 200  # events that are looked at again
+_LOOKS: Final = 3  # at a store that is being written to
 # An event behind its position in the order of storing, which is None where it has none yet.
 _Seen = tuple[str | None, Event]
 _numbers = itertools.count(1)
@@ -111,9 +112,8 @@ class Tail:
         """Take in what was stored since; return False, in no certain state, where there is more than `limit`."""
         if not backend.supports_scan_stored:
             return self._read_whole(session, backend, limit)
-        before = self._count(backend)
-        news = self._news(backend, limit) if self._made and self._in_order else None
-        if news is None or not self._is_complete(backend, before, len(news)):
+        before, news = self._since(backend, limit)
+        if news is None:
             self.drop(session)
             news = self._news(backend, limit) or []
             if len(news) <= limit and not self._is_complete(backend, before, len(news)):
@@ -164,6 +164,21 @@ class Tail:
             if event is None or known != (position or known[0], event.collection, event.id):
                 return None
         return list(islice(found, max(0, limit - self.rows) + 1))
+
+    def _since(self, backend: BaseBackend, limit: int) -> tuple[int, list[_Seen] | None]:
+        """Return how many events there are, and what was stored since; None where what was there is not.
+
+        Where more were seen than there were before, some came meanwhile, or some are gone. As many may have come as are
+        gone, so that only a moment at which nothing comes tells.
+        """
+        for _ in range(_LOOKS):
+            before = self._count(backend)
+            news = self._news(backend, limit) if self._made and self._in_order else None
+            if news is None or before in {-1, self.rows + len(news)}:
+                break
+        else:
+            news = None
+        return before, news
 
     def _count(self, backend: BaseBackend) -> int:
         """Return how many events there are, where the tail is all of the store and counting is cheap."""
