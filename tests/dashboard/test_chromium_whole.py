@@ -60,6 +60,27 @@ def logged_in(site: str) -> list[dict[str, Any]]:
     return cookies_of(User.objects.create_superuser("admin", password="x"), site)
 
 
+def test_single_keys_can_be_switched_off(
+    chromium: Chromium, site: str, logged_in: list[dict[str, Any]]
+) -> None:
+    """The browser remembers it; the list of keys can be opened by its button all the same."""
+
+    def story(page: "Page") -> None:
+        page.goto(f"{site}{BOARD}")
+        switch, listed = page.get_by_label("Use these keys"), page.locator("#lb-keys")
+        for expected in (True, False):
+            page.keyboard.press("?")
+            assert listed.is_visible() is expected
+            if not expected:
+                page.get_by_role("button", name="Keyboard shortcuts").click()
+            switch.set_checked(not expected)
+            page.reload()
+        page.keyboard.press("?")
+        assert listed.is_visible()
+
+    chromium.tell(story, logged_in)
+
+
 def test_a_view_is_kept_and_found_again(
     chromium: Chromium, site: str, logged_in: list[dict[str, Any]]
 ) -> None:

@@ -254,6 +254,23 @@
     "g": () => { going = Date.now(); },
   };
 
+  // Who dictates, or hits keys by mistake, can do without them (WCAG 2.1.4).
+  const wanted = document.getElementById("lb-keys-on");
+  const unwanted = "littlebro-no-keys";
+  try {
+    wanted.checked = localStorage.getItem(unwanted) === null;
+  } catch {
+    // A browser that keeps nothing: they are on.
+  }
+  wanted.addEventListener("change", () => {
+    try {
+      if (wanted.checked) localStorage.removeItem(unwanted);
+      else localStorage.setItem(unwanted, "1");
+    } catch {
+      // As above: for this page alone.
+    }
+  });
+
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") {
       for (const open of board.querySelectorAll("details.lb-menu[open]")) {
@@ -261,7 +278,7 @@
         open.querySelector("summary").focus();
       }
     }
-    if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || !wanted.checked || typing(event.target)) return;
     if (document.querySelector("dialog[open]")) return;
     const link = Date.now() - going < 1500 && board.querySelector(`[data-go="${CSS.escape(event.key)}"]`);
     const action = link ? () => window.location.assign(link.href) : keys[event.key];
