@@ -120,7 +120,9 @@ class TestBase:
 
     @pytest.mark.parametrize("operation, verb", [("delete_many", "delete"), ("count", "count")])
     def test_undeclared_operations(self, minimal: Minimal, operation: str, verb: str) -> None:
-        expected = rf"LITTLEBRO\['default'\]: the backend Minimal cannot {verb} \({operation}\)"
+        expected = (
+            rf"LITTLEBRO\['default'\]: the backend {Minimal.__module__}.Minimal cannot {verb} \({operation}\)"
+        )
         with pytest.raises(UnsupportedOperation, match=expected):
             getattr(minimal, operation)(EventQuery())
         with pytest.raises(UnsupportedOperation, match="scan_stored"):
