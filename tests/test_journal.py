@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -14,7 +15,8 @@ from django.db import transaction
 from littlebro import tracker, trackers
 from littlebro.delivery import JournalTracker, locks, losses
 from littlebro.delivery.courier import Courier
-from littlebro.delivery.segment import SEALED, claim, write_whole
+from littlebro.delivery.segment import PRIVATE, SEALED, claim, write_whole
+from littlebro.delivery.spool import Spool
 from tests.faults.harness import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -203,3 +205,59 @@ def test_a_handler_of_logs_may_track_while_a_commit_is_refused(
     finally:
         logging.getLogger().removeHandler(handler)
     assert losses.drain("default") == {"journal-full": 4}
+
+
+@pytest.mark.usefixtures("counted")
+@pytest.mark.parametrize("refused", [False, True])
+def test_couriers_are_called_when_the_next_segment_is_open(
+    settings: Any, journal: Path, monkeypatch: pytest.MonkeyPatch, refused: bool
+) -> None:
+    """Earlier, they would make the call that seals wait for the interpreter; where none can be opened, all the same."""
+    pen = use(settings, journal, SEAL_EVENTS=2).journal
+    assert pen is not None
+    monkeypatch.setattr(Courier, "start", lambda _: True)
+    seen: list[bool] = []
+    monkeypatch.setattr(pen, "_on_work", lambda: seen.append(pen.is_open))
+    assert tracker.track_event("first")
+    assert tracker.track_event("second")
+    if refused:
+        (journal / "default").rename(journal / "moved")
+        (journal / "default").touch()  # no folder
+    assert (tracker.track_event("third") is None) is refused
+    assert seen == [True, not refused]
+
+
+@pytest.mark.usefixtures("counted")
+def test_no_name_is_kept_of_what_is_refused(
+    settings: Any, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every thread waits while the interpreter makes its table of names anew, which is after some ten thousand."""
+    use(settings, journal)
+    monkeypatch.setattr(Courier, "start", lambda _: True)
+    journal.mkdir()
+    (journal / "default").touch()  # no folder
+    kept: list[str] = []
+    intern = sys.intern
+
+    def noted(text: str) -> str:
+        kept.append(text)
+        return intern(text)
+
+    monkeypatch.setattr(sys, "intern", noted)
+    for _ in range(3):
+        assert tracker.track_event("refused") is None
+    assert not [name for name in kept if name.startswith(PRIVATE)]
+
+
+def test_a_backlog_is_listed_again_with_the_same_paths(tmp_path: Path) -> None:
+    """As above: it may be of thousands of files, and is listed once a second."""
+    for _ in range(3):
+        write_whole(tmp_path, b"{}\n", sync=False)
+    spool = Spool(tmp_path)
+    before = spool.waiting(SEALED)
+    held = spool.take(before[0])
+    assert held is not None
+    spool.discard(held)
+    after = spool.waiting(SEALED)
+    assert len(after) == 2
+    assert all(old is new for old, new in zip(before[1:], after, strict=True))

@@ -215,18 +215,19 @@ class Journal:
 
     def _turn(self, full: Segment, size: int) -> Segment:
         """Seal a full segment and open the next; after one that ran out of room, with twice as much."""
-        self._seal()
+        self._segment = None
+        self._finish(full)
         if full.events < self._seal_events:
             self._room = min(2 * full.size, self._seal_bytes)
-        return self._open(size)
-
-    def _seal(self) -> None:
-        """Turn the active segment into a sealed one; with its folder deleted or moved, write it anew."""
-        segment, self._segment = self._segment, None
-        if segment is not None:
-            self._finish(segment)
+        try:
+            # The courier is called then, and not before: it would make the caller wait for the interpreter.
+            return self._open(size)
+        except BaseException:
+            self._on_work()
+            raise
 
     def _finish(self, segment: Segment) -> None:
+        """Turn a segment into a sealed one; with its folder deleted or moved, write it anew."""
         try:
             if self._sync_sealed:
                 segment.sync()
@@ -241,7 +242,6 @@ class Journal:
         # A quarter more than was used, in whole steps.
         self._room = min((segment.used * 5 // 4 // _ROOM + 1) * _ROOM, self._seal_bytes)
         self._count_waiting(segment.size)
-        self._on_work()
 
     def _set_aside(self, segment: Segment) -> None:
         """Let go of a segment that cannot be renamed: adopted later if it is in place, else written anew."""
@@ -266,6 +266,7 @@ class Journal:
             segment = self._take(least)
             if segment is not None:
                 self._finish(segment)
+                self._on_work()
 
     def _take(self, least: int) -> Segment | None:
         """Take the active segment from the pen, if it holds `least` events or more."""

@@ -58,14 +58,19 @@ def fresh_name() -> str:
     return uuid7().hex
 
 
-def _create(folder: Path) -> tuple[io.FileIO, Path]:
-    """Create a private file in `folder`, locked before any other process can know its name."""
-    path = folder / f"{PRIVATE}{fresh_name()}"
+def _create(folder: Path) -> tuple[io.FileIO, str, str]:
+    """Create a private file in `folder`, locked before any other process can know its name; give path and name.
+
+    No `Path` of it is made: each has the interpreter keep its name in a table, which it makes anew, in up to 0.1 s,
+    after some ten thousand names; a journal that refuses tries one a call.
+    """
+    name = fresh_name()
+    path = os.path.join(folder, f"{PRIVATE}{name}")
     try:
-        return locks.hold(path, "x+"), path
+        return locks.hold(path, "x+"), path, name
     except FileNotFoundError:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return locks.hold(path, "x+"), path
+        return locks.hold(path, "x+"), path, name
 
 
 class Segment:
@@ -73,7 +78,7 @@ class Segment:
 
     def __init__(self, folder: Path, capacity: int, *, mapped: bool) -> None:
         """Open a segment with room for `capacity` bytes; raises `OSError` where the folder takes no file."""
-        self._file, private = _create(folder)
+        self._file, private, name = _create(folder)
         self._descriptor = self._file.fileno()
         self._end = 0
         self._capacity = capacity
@@ -85,11 +90,11 @@ class Segment:
         try:
             if mapped:
                 self._preallocate()
-            self.path = private.with_name(f"{private.name.removeprefix(PRIVATE)}{ACTIVE}")
+            self.path = folder / f"{name}{ACTIVE}"
             os.rename(private, self.path)
         except BaseException:
             self.abandon()
-            private.unlink(missing_ok=True)
+            _remove(private)
             raise
 
     def _preallocate(self) -> None:
@@ -102,6 +107,7 @@ class Segment:
             os.ftruncate(self._descriptor, 0)
         else:
             self._reserved, self._ready = self._capacity, 0
+            self._make_ready(1)
 
     @property
     def used(self) -> int:
@@ -192,24 +198,29 @@ def write_whole(folder: Path, lines: bytes, *, sync: bool, name: str = "") -> Pa
 
     `name` is the file's, if it is to have a certain one; a file of that name is replaced.
     """
-    file, path = _create(folder)
+    file, private, fresh = _create(folder)
+    path = folder / (name or f"{fresh}{SEALED}")
     try:
         written = 0
         while written < len(lines):
             written += os.write(file.fileno(), lines[written:])
         if sync:
             os.fdatasync(file.fileno())
-        sealed = path.with_name(name or f"{path.name.removeprefix(PRIVATE)}{SEALED}")
-        os.rename(path, sealed)
-        path = sealed
+        os.rename(private, path)
+        private = str(path)
         if sync:
             sync_folder(folder)
     except OSError:
-        path.unlink(missing_ok=True)
+        _remove(private)
         raise
     finally:
         locks.release(file)
     return path
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def sync_folder(folder: Path) -> None:

@@ -80,6 +80,7 @@ class Spool:
         self._told = False
         # Segments sealed by this process, still open and locked: they outlive a deleted folder.
         self._own: dict[Path, io.FileIO] = {}
+        self._listed: dict[tuple[str, ...], dict[str, Path]] = {}
         self._size = 0  # of what waits, in bytes, as far as this process knows; see is_full
         self._next_weighing = 0.0
 
@@ -109,7 +110,15 @@ class Spool:
         return found
 
     def _files(self, *suffixes: str) -> list[Path]:
-        return [Path(entry.path) for entry in self._entries(*suffixes)]
+        """Return these files; a path that was listed before is the same object, since new ones cost much.
+
+        See `segment._create`: a long backlog is listed once a second.
+        """
+        before = self._listed.get(suffixes, {})
+        self._listed[suffixes] = now = {
+            entry.path: before.get(entry.path) or Path(entry.path) for entry in self._entries(*suffixes)
+        }
+        return list(now.values())
 
     def waiting(self, *suffixes: str) -> list[Path]:
         """Return the sealed segments, oldest first (names sort by time)."""

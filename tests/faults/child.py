@@ -28,23 +28,26 @@ _PARAMS: Final[dict[str, Any]] = {
 }  # fmt: skip
 _ledger = -1
 _refused = 0
+_took = 0.0  # seconds of the last call, whatever its end
 _warm = False
 
 
 def track(name: str, *, filling: str = "") -> bool:
     """Track one event and enter it in the ledger; return whether it was accepted."""
-    global _refused, _warm
+    global _refused, _took, _warm
     from littlebro import tracker
 
     params = {**_PARAMS, "filling": filling} if filling else _PARAMS
     start = time.perf_counter()
-    event = tracker.track_event(name, params)
-    took = time.perf_counter() - start
+    try:
+        event = tracker.track_event(name, params)
+    finally:
+        _took = time.perf_counter() - start
     if event is None:
         _refused += 1
         return False
     # A process's first call imports and builds: once, and no fault's doing.
-    enter(event.id, name, took if _warm else None)
+    enter(event.id, name, _took if _warm else None)
     _warm = True
     return True
 
@@ -261,18 +264,16 @@ def paced(seconds: str, gap: str, size: str = "0") -> None:
     accepted = raised = 0
     pages = _memory()
     filling = "x" * int(size)
-    clock = time.perf_counter
     accepted += track("first")  # it imports and builds: once a process, and no outage's doing
     end = time.monotonic() + float(seconds)
     tell(ready=True)
     while time.monotonic() < end:
-        start = clock()
         try:
             taken = track("paced", filling=filling)
         except Exception:
             raised += 1
             taken = False
-        times.append(clock() - start)
+        times.append(_took)
         accepted += taken
         time.sleep(float(gap))
     grown = _memory() - pages
