@@ -15,7 +15,7 @@ from django.db import transaction
 from littlebro import tracker, trackers
 from littlebro.delivery import JournalTracker, locks, losses
 from littlebro.delivery.courier import Courier
-from littlebro.delivery.segment import PRIVATE, SEALED, claim, write_whole
+from littlebro.delivery.segment import ACTIVE, PRIVATE, SEALED, claim, write_whole
 from littlebro.delivery.spool import Spool
 from tests.faults.harness import wait_until
 
@@ -228,14 +228,17 @@ def test_couriers_are_called_when_the_next_segment_is_open(
 
 
 @pytest.mark.usefixtures("counted")
-def test_no_name_is_kept_of_what_is_refused(
-    settings: Any, journal: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("refused", [False, True])
+def test_no_name_is_kept_at_the_pen(
+    settings: Any, journal: Path, monkeypatch: pytest.MonkeyPatch, refused: bool
 ) -> None:
     """Every thread waits while the interpreter makes its table of names anew, which is after some ten thousand."""
-    use(settings, journal)
+    use(settings, journal, SEAL_EVENTS=2)
     monkeypatch.setattr(Courier, "start", lambda _: True)
-    journal.mkdir()
-    (journal / "default").touch()  # no folder
+    tracker.track_event("begun")
+    if refused:
+        (journal / "default").rename(journal / "moved")
+        (journal / "default").touch()  # no folder
     kept: list[str] = []
     intern = sys.intern
 
@@ -244,9 +247,10 @@ def test_no_name_is_kept_of_what_is_refused(
         return intern(text)
 
     monkeypatch.setattr(sys, "intern", noted)
-    for _ in range(3):
-        assert tracker.track_event("refused") is None
-    assert not [name for name in kept if name.startswith(PRIVATE)]
+    for _ in range(6):
+        tracker.track_event("e")
+    assert not [name for name in kept if name.startswith(PRIVATE) or name.endswith((ACTIVE, SEALED))]
+    assert bool(losses.pending("default")) is refused
 
 
 def test_a_backlog_is_listed_again_with_the_same_paths(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ class Journal:
         self._writing = False
         self._segment: Segment | None = None
         self._deleted: list[Segment] = []
-        self._unsealed: set[Path] = set()  # could not be renamed, and wait to be adopted
+        self._unsealed: set[str] = set()  # could not be renamed, and wait to be adopted
         self._gone: list[tuple[str, int]] = []  # lost, and not told yet: why, and how many events
 
     def after_fork(self) -> None:
@@ -232,7 +232,7 @@ class Journal:
             if self._sync_sealed:
                 segment.sync()
             if not segment.is_in_place():
-                raise FileNotFoundError(errno.ENOENT, "the journal was deleted or moved", str(segment.path))
+                raise FileNotFoundError(errno.ENOENT, "the journal was deleted or moved", segment.path)
             self.spool.put(*segment.seal())
         except OSError:
             self._set_aside(segment)
@@ -299,7 +299,7 @@ class Journal:
         """Return whether a segment that could not be sealed still waits to be adopted."""
         for path in list(self._unsealed):
             with contextlib.suppress(OSError):  # a folder that may not be entered for now
-                if not path.exists():
+                if not Path(path).exists():
                     self._unsealed.discard(path)
         return bool(self._unsealed)
 

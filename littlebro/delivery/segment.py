@@ -38,9 +38,9 @@ SEALED: Final = ".sealed"
 FANNED: Final = ".fanned"
 PRIVATE: Final = ".new-"
 
-# Pages of a map are made ready so many bytes at a time: mostly all at once, when the segment is opened, and not
-# in one call of ten.
-_AHEAD: Final = 512 * 1024
+# Pages of a map are made ready so many bytes at a time: in two or three calls of five hundred, so that none of them
+# waits for all pages of a segment (milliseconds, where a virtual machine has to ask its host for them).
+_AHEAD: Final = 128 * 1024
 _MADV_POPULATE_WRITE: Final = 23  # Linux 5.14, <asm-generic/mman-common.h>
 _PAGE_MASK: Final = -mmap.PAGESIZE
 # Little room left, a file system without the promise, or a process with as many maps, as much memory or as many files
@@ -61,8 +61,8 @@ def fresh_name() -> str:
 def _create(folder: Path) -> tuple[io.FileIO, str, str]:
     """Create a private file in `folder`, locked before any other process can know its name; give path and name.
 
-    No `Path` of it is made: each has the interpreter keep its name in a table, which it makes anew, in up to 0.1 s,
-    after some ten thousand names; a journal that refuses tries one a call.
+    At the pen a path is a text: each new `Path` has the interpreter keep its name in a table, which it makes anew, in
+    up to 0.1 s, after some ten thousand names; a journal that refuses tries one a call.
     """
     name = fresh_name()
     path = os.path.join(folder, f"{PRIVATE}{name}")
@@ -90,7 +90,7 @@ class Segment:
         try:
             if mapped:
                 self._preallocate()
-            self.path = folder / f"{name}{ACTIVE}"
+            self.path = os.path.join(folder, f"{name}{ACTIVE}")
             os.rename(private, self.path)
         except BaseException:
             self.abandon()
@@ -166,13 +166,13 @@ class Segment:
             self._descriptor, self._end if self._reserved else os.fstat(self._descriptor).st_size, 0
         )
 
-    def seal(self) -> tuple[Path, io.FileIO]:
+    def seal(self) -> tuple[str, io.FileIO]:
         """Rename the file to its sealed name; return that and the open file, which still holds the lock.
 
         The file may end in reserved room, NUL bytes: to cut it off takes milliseconds on ext4. Raises `OSError`
         where the name is gone; `content` then still gives the lines.
         """
-        sealed = self.path.with_suffix(SEALED)
+        sealed = f"{self.path.removesuffix(ACTIVE)}{SEALED}"
         if self._map is not None:
             locks.unmap(self._map)
             self._map = None
@@ -248,7 +248,7 @@ def claim(path: Path) -> io.FileIO | None:
     return None
 
 
-def in_place(descriptor: int, path: Path) -> bool:
+def in_place(descriptor: int, path: str | Path) -> bool:
     """Return whether an open file is the one at `path`: it, or its folder, may have been deleted, or moved away.
 
     Where that cannot be known (a folder that may not be entered for now) nothing was deleted.

@@ -79,12 +79,12 @@ class Spool:
         self._folders = (folder,) if spare is None else (folder, spare)
         self._told = False
         # Segments sealed by this process, still open and locked: they outlive a deleted folder.
-        self._own: dict[Path, io.FileIO] = {}
+        self._own: dict[str, io.FileIO] = {}
         self._listed: dict[tuple[str, ...], dict[str, Path]] = {}
         self._size = 0  # of what waits, in bytes, as far as this process knows; see is_full
         self._next_weighing = 0.0
 
-    def put(self, path: Path, file: io.FileIO) -> None:
+    def put(self, path: str, file: io.FileIO) -> None:
         """Take a segment just sealed by this process; beyond a few, its lock is let go for others."""
         if len(self._own) < _KEPT_OPEN:
             self._own[path] = file
@@ -122,8 +122,10 @@ class Spool:
 
     def waiting(self, *suffixes: str) -> list[Path]:
         """Return the sealed segments, oldest first (names sort by time)."""
-        own = [path for path in list(self._own) if path.suffix in suffixes]
-        return sorted({*self._files(*suffixes), *own}, key=lambda path: path.name)
+        found = self._files(*suffixes)
+        there = {str(path) for path in found}
+        found += [Path(own) for own in list(self._own) if own.endswith(suffixes) and own not in there]
+        return sorted(found, key=lambda path: path.name)
 
     def everything(self) -> list[Path]:
         """Return all segments that wait, handed to the sinks already or not."""
@@ -137,7 +139,7 @@ class Spool:
         """Claim a segment; None where another process delivers it or has done so."""
         if self._linked:
             return self._take_link(path)
-        file = self._own.pop(path, None) or claim(path)
+        file = self._own.pop(str(path), None) or claim(path)
         return None if file is None else Claim(path, file)
 
     def _take_link(self, path: Path) -> Claim | None:
@@ -162,14 +164,14 @@ class Spool:
         if held.lock is not None or in_place(held.file.fileno(), held.path):
             self._unlock(held)
         else:
-            self.put(held.path, held.file)
+            self.put(str(held.path), held.file)
 
     def share(self) -> None:
         """Let go of what this process sealed: delivery fails here, and others may be better off."""
         for path in list(self._own):
             file = self._own.pop(path, None)
             if file is not None:
-                self.give_back(Claim(path, file))
+                self.give_back(Claim(Path(path), file))
 
     def taken(self) -> set[Path]:
         """Return the segments that others hold at this moment, or that are another account's."""
@@ -206,7 +208,7 @@ class Spool:
         except OSError:
             self.give_back(held)
             raise
-        self.put(path, held.file)
+        self.put(str(path), held.file)
 
     def link(self, held: Claim) -> None:
         """Add a hard link to a segment of another spool, or a copy where that cannot be or has no name any more."""
