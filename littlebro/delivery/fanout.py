@@ -39,7 +39,7 @@ def _fan(
                 _count(alias, sink, held)
             else:
                 spool.link(held)
-    except Exception:
+    except Exception:  # who called logs it, and the next look finds the segment here again
         source.give_back(held)
         raise
     source.mark_fanned(held)

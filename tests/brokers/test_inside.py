@@ -153,7 +153,7 @@ def test_a_base_class_of_the_project(
     ours.publish("default", "[1]")
     ours.close()
     with app.connection_for_read() as link, link.SimpleQueue(publishing.QUEUE) as queue:
-        time.sleep(1)
+        time.sleep(1)  # twice as long as what the base class lets a message live
         found = [queue.get(timeout=5) for _ in range(2)]
         assert [message.headers["expires"] for message in found] == [None, None]
         for message in found:
