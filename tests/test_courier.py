@@ -132,6 +132,8 @@ def test_a_deleted_folder_costs_nothing_that_this_process_holds(settings: Any, j
     made.journal._on_work = lambda: None
     for _ in range(5):
         assert tracker.track_event("tracked")
+    pen = made.journal
+    wait_until(lambda: pen._assistant.has_spare and len(sealed(journal)) == 4, what="the assistant")
     shutil.rmtree(journal)
     assert made.couriers[0].walk().failed == 2
     down.up = True

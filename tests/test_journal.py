@@ -212,7 +212,7 @@ def test_a_handler_of_logs_may_track_while_a_commit_is_refused(
 def test_couriers_are_called_when_the_next_segment_is_open(
     settings: Any, journal: Path, monkeypatch: pytest.MonkeyPatch, refused: bool
 ) -> None:
-    """Earlier, they would make the call that seals wait for the interpreter; where none can be opened, all the same."""
+    """Earlier, they would make the call that turns wait for the interpreter; where none can be opened, all the same."""
     pen = use(settings, journal, SEAL_EVENTS=2).journal
     assert pen is not None
     monkeypatch.setattr(Courier, "start", lambda _: True)
@@ -224,7 +224,9 @@ def test_couriers_are_called_when_the_next_segment_is_open(
         (journal / "default").rename(journal / "moved")
         (journal / "default").touch()  # no folder
     assert (tracker.track_event("third") is None) is refused
-    assert seen == [True, not refused]
+    wait_until(
+        lambda: seen == [True, not refused], what=f"a call once the full segment is sealed (seen: {seen})"
+    )
 
 
 @pytest.mark.usefixtures("counted")

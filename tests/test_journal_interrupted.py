@@ -17,7 +17,7 @@ from tests.test_journal import use
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-_FILES = ("journal.py", "segment.py", "spool.py", "locks.py")
+_FILES = ("journal.py", "segment.py", "spool.py", "locks.py", "assistant.py", "worker.py")
 _LOCKING = {"__enter__", "__exit__", "acquire", "release"}  # the interpreter's own business
 
 

@@ -12,6 +12,7 @@ from littlebro import tracker, trackers
 from littlebro.delivery import JournalTracker, losses
 from littlebro.delivery.segment import write_whole
 from littlebro_backends import memory
+from tests.faults.harness import wait_until
 from tests.test_transactions import rolled_back
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -93,7 +94,7 @@ def test_fsync(settings: Any, journal: Path, monkeypatch: pytest.MonkeyPatch, fs
         tracker.track_event("synced")
     each = ["folder", "file", "file", "file", "folder", "file"]
     expected = {"never": [], "batch": ["file", "folder"], "event": each}
-    assert synced == expected[fsync]
+    wait_until(lambda: synced == expected[fsync], what=f"{expected[fsync]} (last seen: {synced})")
     assert tracker.flush(5)
 
 

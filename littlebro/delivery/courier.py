@@ -6,8 +6,6 @@ rest. Adoption of orphans and time-based sealing are the main courier's chores (
 """
 
 import logging
-import os
-import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +17,7 @@ import msgspec
 from django.db import connections
 
 from littlebro.delivery.spool import Claim, Spool
+from littlebro.delivery.worker import Worker
 from littlebro.events.context import current, inside_delivery
 
 __all__ = ["Courier", "Round", "wait_for"]
@@ -62,7 +61,7 @@ class Round(msgspec.Struct):
     reason: str = ""
 
 
-class Courier:
+class Courier(Worker):
     """Delivers the segments of `spool` that end in one of `suffixes` through `deliver(claim, content)`.
 
     `chores(failing)` runs before each walk, is told whether new segments fail, and returns in how many seconds it
@@ -82,17 +81,11 @@ class Courier:
         self._suffixes = suffixes
         self._deliver = deliver
         self._chores = chores
-        self.reset()
+        super().__init__(name)
 
     def reset(self) -> None:
         """Start from nothing, in a fresh process: no thread, no back-off."""
-        self._pid = os.getpid()
-        self._thread: threading.Thread | None = None
-        self._shift = 0  # a thread works as long as this is its own number
-        # SimpleQueue.put may interrupt itself; Event.set, in a signal handler that tracks, would wait for itself.
-        self._calls: queue.SimpleQueue[bool] = queue.SimpleQueue()  # True: at once, even from a back-off
-        self._starting = threading.RLock()
-        self._launching = False
+        super().reset()
         self._walking = threading.Lock()
         # Segment -> (failed at, wait), the latest failure last.
         self._waits: dict[str, tuple[float, float]] = {}
@@ -102,57 +95,15 @@ class Courier:
         self._delivered: set[str] = set()  # segments that were delivered and could not be deleted yet
         self.failing = False
 
-    def start(self) -> bool:
-        """Make sure that the thread runs, and wake it; return False where the system has none left."""
-        self._own_process()
-        started = self.is_running() or self._launch()
-        if self._calls.empty():
-            self._calls.put(False)
-        return started
-
-    def _own_process(self) -> None:
-        if os.getpid() != self._pid:
-            self.reset()
-
-    def _launch(self) -> bool:
-        with self._starting:
-            if self._launching or self.is_running():
-                return True
-            self._launching = True
-            try:
-                self._shift += 1
-                name = f"littlebro-{self._name}"
-                fresh = threading.Thread(target=self._run, args=(self._shift,), name=name, daemon=True)
-                fresh.start()
-                self._thread = fresh
-            except (RuntimeError, MemoryError):  # a limit is reached, or the interpreter goes down
-                return False
-            finally:
-                self._launching = False
-            return True
-
     def hurry(self) -> None:
         """Forget all back-off, so that the next walk tries everything."""
         self._hurried = time.monotonic()
-        if self.is_running():  # else nobody would take it out again
-            self._calls.put(True)
+        self.call()
 
-    def stop(self, timeout: float) -> None:
-        """Ask the thread to end after the segment it is at, and wait up to `timeout` seconds."""
-        self._own_process()
-        self._shift += 1
-        self._calls.put(True)
-        thread, self._thread = self._thread, None
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout)
-
-    def is_running(self) -> bool:
-        """Return whether the thread of this process runs."""
-        return os.getpid() == self._pid and self._thread is not None and self._thread.is_alive()
-
-    def _run(self, shift: int) -> None:
+    def run(self, shift: int) -> None:
+        """Do the chores and walk, again and again; between them wait, and in a back-off for nothing but a hurry."""
         with inside_delivery():
-            while shift == self._shift:
+            while self.is_on(shift):
                 delivered = 0
                 try:
                     wait = self._chores(self.failing and time.monotonic() < self._probed + _PROBE_EVERY)
@@ -162,29 +113,16 @@ class Courier:
                     wait = _LONGEST_WAIT
                 if not delivered:
                     close_connections()
-                if shift == self._shift:
-                    self._wait(self._pause or wait, only_urgent=bool(self._pause))
+                if self.is_on(shift):
+                    self.wait(self._pause or wait, only_urgent=bool(self._pause))
             close_connections()
-
-    def _wait(self, seconds: float, *, only_urgent: bool) -> None:
-        """Wait until called; new segments do not shorten a back-off, `hurry` and `stop` do."""
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            try:
-                urgent = self._calls.get(timeout=left)
-                while not self._calls.empty():
-                    urgent = self._calls.get_nowait() or urgent
-            except queue.Empty:
-                return
-            if urgent or not only_urgent:
-                return
 
     def walk(self, shift: int | None = None) -> Round:
         """Deliver what waits, oldest first; after two failures and no success, leave the rest for later.
 
         What failed comes after what was not tried yet, the latest failure last: it keeps nothing from its turn.
         """
-        self._own_process()
+        self.own_process()
         done = Round()
         with self._walking:
             now = time.monotonic()
@@ -196,7 +134,7 @@ class Courier:
                 path = waiting[name]
                 failed_at, wait = self._waits.get(name, (0.0, 0.0))
                 resting = now < failed_at + wait and self._hurried < failed_at
-                if resting or shift not in {None, self._shift}:
+                if resting or not (shift is None or self.is_on(shift)):
                     continue
                 self._try(path, done)
                 if done.failed > (_MOST_FAILURES if done.delivered else 1):

@@ -1,16 +1,18 @@
 """The journal of one alias: lines in at the pen, sealed segments out into a spool.
 
 An event is accepted when `append` returns: its line is in the page cache, in a file that outlives
-`kill -9`. Whoever is at the pen seals a full segment; time-based sealing, adoption and delivery are the
+`kill -9`. A full segment is sealed by an assistant; time-based sealing, adoption and delivery are the
 courier's. Safe under threads, signal handlers that track while tracking, and forks. Knows lines, not events.
 """
 
 import contextlib
 import errno
 import os
+import sys
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +20,7 @@ from typing import Any, Final
 from django.core.exceptions import ImproperlyConfigured
 
 from littlebro.delivery import filesystem, locks
+from littlebro.delivery.assistant import Assistant
 from littlebro.delivery.segment import Segment, sync_folder, write_whole
 from littlebro.delivery.spool import Spool
 from littlebro.exceptions import LittlebroError
@@ -29,6 +32,8 @@ _ROOM: Final = 16 * 1024
 _FIRST_ROOM: Final = 256 * 1024
 # Batches of fewer bytes join the active segment: a file each would be a file a transaction.
 _SMALL: Final = 64 * 1024
+# Full segments that wait for the assistant; a process that fills them faster seals by itself.
+_MOST_FULL: Final = 2
 # A full journal refuses each event, and asks for a courier only so often, in seconds.
 _CALL_EVERY: Final = 1.0
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -46,7 +51,7 @@ class JournalRefused(LittlebroError):
 class Journal:
     """The active segment of this process, in `folder`.
 
-    `options` are those of `littlebro.conf.defaults.JOURNAL_OPTIONS`. `on_work` is called, at the pen, whenever
+    `options` are those of `littlebro.conf.defaults.JOURNAL_OPTIONS`. `on_work` is called, at the pen or not, when
     a segment was opened or sealed, and now and then while the journal is full, so that a courier can start or
     wake up. `on_lost(reason, n)` is told of accepted events that cannot be kept after all (a deleted folder
     that cannot be made again); never at the pen, since it logs, and a handler of logs may track.
@@ -74,6 +79,8 @@ class Journal:
         self._sync_sealed = options["FSYNC"] == "batch"
         self._on_work = on_work
         self._on_lost = on_lost
+        self._sealed_before = False
+        self._assistant = Assistant(folder.name, self._seal_full, self._make_spare)
         self._start_anew()
         _journals.add(self)
 
@@ -86,6 +93,7 @@ class Journal:
         self._sealing = threading.RLock()
         self._writing = False
         self._segment: Segment | None = None
+        self._full: deque[Segment] = deque()
         self._deleted: list[Segment] = []
         self._unsealed: set[str] = set()  # could not be renamed, and wait to be adopted
         self._gone: list[tuple[str, int]] = []  # lost, and not told yet: why, and how many events
@@ -93,10 +101,12 @@ class Journal:
     def after_fork(self) -> None:
         """Let go of what was inherited: descriptors carry the parent's locks, and its lines are its own."""
         locks.forked()
-        segment = self._segment
+        segments = [self._segment, *self._full]
         self._start_anew()
-        if segment is not None:
-            segment.abandon()
+        for segment in segments:
+            if segment is not None:
+                segment.abandon()
+        self._assistant.reset()
         self.spool.let_go()
 
     def append(self, line: bytes) -> None:
@@ -112,9 +122,8 @@ class Journal:
                 return
             self._writing = True
             try:
-                segment = self._segment or self._open(len(line) + 1)
-                # A full segment is sealed by the call that opens the next, one slow call instead of two, or by
-                # the courier's next look.
+                segment = self._segment or self._begin(len(line) + 1)
+                # A full segment is left by the call that opens the next, or sealed by the courier's next look.
                 if segment.events >= self._seal_events or not segment.write(line):
                     segment = self._turn(segment, len(line) + 1)
                     segment.write(line)
@@ -204,27 +213,49 @@ class Journal:
         if self._waiting is not None:
             self._waiting = max(0, self._waiting - size)
 
-    def _open(self, size: int) -> Segment:
-        self._make_room(size)
-        capacity = max(self._room if self._mapped else self._seal_bytes, size)
-        self._segment = segment = Segment(self.folder, capacity, mapped=self._mapped)
-        if self._sync_each:
-            sync_folder(self.folder)
+    def _begin(self, size: int) -> Segment:
+        segment = self._open(size)
         self._on_work()
+        if self._sealed_before and not self._assistant.has_spare:  # this one will be followed by another
+            self._assistant.start()
         return segment
 
+    def _open(self, size: int) -> Segment:
+        self._make_room(size)
+        self._segment = segment = self._assistant.take(size) or self._make_segment(size)
+        if self._sync_each:
+            sync_folder(self.folder)
+        return segment
+
+    def _make_segment(self, size: int, *, spare: bool = False) -> Segment:
+        capacity = max(self._room if self._mapped else self._seal_bytes, size)
+        return Segment(self.folder, capacity, mapped=self._mapped, spare=spare)
+
+    def _make_spare(self) -> Segment:
+        return self._make_segment(0, spare=True)
+
     def _turn(self, full: Segment, size: int) -> Segment:
-        """Seal a full segment and open the next; after one that ran out of room, with twice as much."""
+        """Open the next segment, and leave the full one to the assistant."""
         self._segment = None
-        self._finish(full)
-        if full.events < self._seal_events:
+        self._full.append(full)
+        self._reckon_with(full)
+        if full.events < self._seal_events:  # it ran out of room
             self._room = min(2 * full.size, self._seal_bytes)
         try:
-            # The courier is called then, and not before: it would make the caller wait for the interpreter.
             return self._open(size)
-        except BaseException:
-            self._on_work()
-            raise
+        finally:
+            # The assistant is called now, and not before: it would make the caller wait for the interpreter.
+            most = _MOST_FULL if self._assistant.start() else 0
+            if len(self._full) > most:
+                self._finish(self._full.popleft())
+                self._on_work()
+
+    def _reckon_with(self, segment: Segment) -> None:
+        """Count a segment that is to be sealed as waiting, and learn from it how much room the next one needs."""
+        self._count_waiting(segment.size)
+        self._sealed_before = True
+        # A quarter more than was used, in whole steps.
+        self._room = min((segment.used * 5 // 4 // _ROOM + 1) * _ROOM, self._seal_bytes)
 
     def _finish(self, segment: Segment) -> None:
         """Turn a segment into a sealed one; with its folder deleted or moved, write it anew."""
@@ -239,9 +270,6 @@ class Journal:
         if self._sync_sealed:
             with contextlib.suppress(OSError):
                 sync_folder(self.folder)
-        # A quarter more than was used, in whole steps.
-        self._room = min((segment.used * 5 // 4 // _ROOM + 1) * _ROOM, self._seal_bytes)
-        self._count_waiting(segment.size)
 
     def _set_aside(self, segment: Segment) -> None:
         """Let go of a segment that cannot be renamed: adopted later if it is in place, else written anew."""
@@ -263,23 +291,31 @@ class Journal:
         # One at a time, so that whoever comes second finds sealed what the first one took. The pen is free
         # meanwhile: a file system may take milliseconds.
         with self._sealing:
-            segment = self._take(least)
-            if segment is not None:
+            segments = self._take(least)
+            for segment in segments:
                 self._finish(segment)
+            if segments:
                 self._on_work()
 
-    def _take(self, least: int) -> Segment | None:
-        """Take the active segment from the pen, if it holds `least` events or more."""
+    def _seal_full(self) -> None:
+        """Seal what the pen left, and nothing else."""
+        self.seal(least=sys.maxsize)
+
+    def _take(self, least: int) -> list[Segment]:
+        """Take the full segments, and the active one from the pen if it holds `least` events or more."""
         with self._lock:
             if self._writing:
-                return None
+                return []
             self._writing = True  # a signal handler between these lines would write to what is being taken
             try:
+                taken = list(self._full)
+                self._full.clear()
                 segment = self._segment
-                if segment is None or segment.events < least:
-                    return None
-                self._segment = None
-                return segment
+                if segment is not None and segment.events >= least:
+                    self._segment = None
+                    self._reckon_with(segment)
+                    taken.append(segment)
+                return taken
             finally:
                 self._writing = False
 
@@ -310,6 +346,7 @@ class Journal:
 
     def close(self) -> None:
         """Seal, and let go of every descriptor; a later `append` opens the journal again."""
+        self._assistant.close()
         self.seal()
         self._bury()
         self.spool.let_go()

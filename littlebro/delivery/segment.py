@@ -41,6 +41,8 @@ PRIVATE: Final = ".new-"
 # Pages of a map are made ready so many bytes at a time: mostly all at once, when the segment is opened, and not
 # in one call of ten. In smaller steps the longest call is shorter, and one request of a hundred longer.
 _AHEAD: Final = 512 * 1024
+# A spare's pages are filled with these first: that finds memory for them, and lets other threads run meanwhile.
+_ZEROS: Final = bytes(64 * 1024)
 _MADV_POPULATE_WRITE: Final = 23  # Linux 5.14, <asm-generic/mman-common.h>
 _PAGE_MASK: Final = -mmap.PAGESIZE
 # Little room left, a file system without the promise, or a process with as many maps, as much memory or as many files
@@ -76,12 +78,16 @@ def _create(folder: Path) -> tuple[io.FileIO, str, str]:
 class Segment:
     """The file at the pen. Not thread-safe: the journal's lock surrounds every call."""
 
-    def __init__(self, folder: Path, capacity: int, *, mapped: bool) -> None:
-        """Open a segment with room for `capacity` bytes; raises `OSError` where the folder takes no file."""
-        self._file, private, name = _create(folder)
+    def __init__(self, folder: Path, capacity: int, *, mapped: bool, spare: bool = False) -> None:
+        """Open a segment with room for `capacity` bytes; raises `OSError` where the folder takes no file.
+
+        A spare one stays private until `take_place`, and other threads can run while it is made.
+        """
+        self._file, self.path, name = _create(folder)
+        self._place = os.path.join(folder, f"{name}{ACTIVE}")
         self._descriptor = self._file.fileno()
         self._end = 0
-        self._capacity = capacity
+        self.capacity = capacity
         self._ready = capacity
         self._reserved = 0
         self._map: mmap.mmap | None = None
@@ -89,24 +95,32 @@ class Segment:
         self.events = 0
         try:
             if mapped:
-                self._preallocate()
-            self.path = os.path.join(folder, f"{name}{ACTIVE}")
-            os.rename(private, self.path)
+                self._preallocate(spare=spare)
+            if not spare:
+                self.take_place()
         except BaseException:
-            self.abandon()
-            _remove(private)
+            self.discard()
             raise
 
-    def _preallocate(self) -> None:
+    def take_place(self) -> None:
+        """Become the active segment, which others adopt when this process is gone; raises `OSError`."""
+        os.rename(self.path, self._place)
+        self.path = self._place
+        self._opened = time.monotonic()
+
+    def _preallocate(self, *, spare: bool) -> None:
         try:
-            os.posix_fallocate(self._descriptor, 0, self._capacity)
-            self._map = locks.map_file(self._descriptor, self._capacity)
+            os.posix_fallocate(self._descriptor, 0, self.capacity)
+            self._map = locks.map_file(self._descriptor, self.capacity)
         except OSError as error:
             if error.errno not in _NO_MAP:
                 raise
             os.ftruncate(self._descriptor, 0)
         else:
-            self._reserved, self._ready = self._capacity, 0
+            self._reserved, self._ready = self.capacity, 0
+            if spare:
+                for start in range(0, self.capacity, len(_ZEROS)):
+                    os.pwrite(self._descriptor, _ZEROS[: self.capacity - start], start)
             self._make_ready(1)
 
     @property
@@ -116,8 +130,9 @@ class Segment:
 
     @property
     def size(self) -> int:
-        """Bytes that the file has: what was written, or what is reserved for it."""
-        return max(self._end, self._reserved)
+        """Bytes of the file once it is sealed: what was written, and the rest of what is reserved if that is little."""
+        rest = self._reserved - self._end
+        return self._end if rest > max(self._end, _WORTH_CUTTING) else max(self._end, self._reserved)
 
     @property
     def age(self) -> float:
@@ -145,9 +160,9 @@ class Segment:
 
     def _make_ready(self, end: int) -> bool:
         """Let the kernel prepare the pages up to `end` and some more; return False where they do not exist."""
-        if end > self._capacity or self._map is None:
+        if end > self.capacity or self._map is None:
             return False
-        start, self._ready = self._ready, min(self._capacity, (end + _AHEAD) & _PAGE_MASK)
+        start, self._ready = self._ready, min(self.capacity, (end + _AHEAD) & _PAGE_MASK)
         with contextlib.suppress(OSError):  # an older kernel prepares each page when it is written to
             self._map.madvise(_MADV_POPULATE_WRITE, start, self._ready - start)
         return True
@@ -176,7 +191,7 @@ class Segment:
         if self._map is not None:
             locks.unmap(self._map)
             self._map = None
-            if self._reserved - self._end > max(self._end, _WORTH_CUTTING):
+            if self.size < self._reserved:
                 os.ftruncate(self._descriptor, self._end)
                 self._reserved = self._end
         os.rename(self.path, sealed)
@@ -191,6 +206,13 @@ class Segment:
         if self._descriptor >= 0:
             locks.release(self._file)
             self._descriptor = -1
+
+    def discard(self) -> None:
+        """Close it and remove its file, where nobody else did: nothing is in it."""
+        if self.is_in_place():
+            with contextlib.suppress(OSError):
+                os.unlink(self.path)
+        self.abandon()
 
 
 def write_whole(folder: Path, lines: bytes, *, sync: bool, name: str = "") -> Path:

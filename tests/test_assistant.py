@@ -1,0 +1,171 @@
+"""The segment that is made ready before it is needed: it comes next, and no trouble with it reaches a caller."""
+
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from littlebro import tracker
+from littlebro.delivery import locks, losses
+from littlebro.delivery.courier import Courier
+from littlebro.delivery.journal import Journal
+from littlebro.delivery.segment import PRIVATE
+from littlebro.delivery.spool import Spool
+from tests.faults.harness import wait_until
+from tests.test_held_up import no_threads
+from tests.test_journal import stored, use
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def pen(settings: Any, journal: Path, monkeypatch: pytest.MonkeyPatch) -> Journal:
+    """A journal that seals after two events, and of which nobody delivers by himself."""
+    monkeypatch.setattr(Courier, "start", lambda _: True)
+    made = use(settings, journal, SEAL_EVENTS=2, SEAL_SECONDS=300.0, POLL_SECONDS=300.0).journal
+    assert made is not None
+    return made
+
+
+def track(n: int) -> None:
+    for _ in range(n):
+        assert tracker.track_event("tracked") is not None
+
+
+def spares(pen: Journal) -> list[str]:
+    """Return the names of spare files, without what says that they are."""
+    return [path.name.removeprefix(PRIVATE) for path in pen.folder.iterdir() if path.name.startswith(PRIVATE)]
+
+
+def at_the_pen(pen: Journal) -> str:
+    assert pen._segment is not None
+    assert pen._segment.is_in_place()
+    return Path(pen._segment.path).stem
+
+
+def made_ready(pen: Journal) -> str:
+    """Wait for the spare; return its name."""
+    wait_until(lambda: pen._assistant.has_spare, what="a spare segment")
+    (name,) = spares(pen)
+    return name
+
+
+def test_it_is_the_next_at_the_pen(pen: Journal) -> None:
+    """A process that fills segments has one ready; one that tracks a few events makes none."""
+    track(2)
+    assert not pen._assistant.is_running()
+    assert spares(pen) == []
+    track(1)
+    for _ in range(3):
+        spare = made_ready(pen)
+        assert at_the_pen(pen) != spare
+        track(2)
+        assert at_the_pen(pen) == spare
+    assert tracker.upkeep()["left"] == 0
+    assert stored() == ["tracked"] * 9
+
+
+def test_nobody_adopts_or_removes_it_while_its_process_lives(pen: Journal) -> None:
+    """Nor do its reserved bytes count as waiting."""
+    track(3)
+    spare = pen.folder / f"{PRIVATE}{made_ready(pen)}"
+    os.utime(spare, (1, 1))
+    other = Spool(pen.folder)
+    other.adopt()
+    assert spare.exists()
+    assert other.weigh().segments == 1
+    pen._assistant.stop(5)
+    assert not spare.exists()
+
+
+def test_closing_removes_it(pen: Journal) -> None:
+    """And its thread; both come again when the journal is used again."""
+    track(3)
+    made_ready(pen)
+    pen.close()
+    assert spares(pen) == []
+    assert not [thread for thread in threading.enumerate() if thread.name.endswith("-assistant")]
+    track(1)
+    made_ready(pen)
+
+
+def unlink(pen: Journal) -> None:
+    for name in spares(pen):
+        (pen.folder / f"{PRIVATE}{name}").unlink()
+
+
+def move(pen: Journal) -> None:
+    pen.folder.rename(pen.folder.with_name("moved"))
+
+
+def remove(pen: Journal) -> None:
+    shutil.rmtree(pen.folder)
+
+
+@pytest.mark.parametrize("harm", [unlink, move, remove])
+def test_one_that_is_gone_is_not_written_to(pen: Journal, harm: Callable[[Journal], None]) -> None:
+    """What is tracked then lies where others look for it, and the next spare as well."""
+    track(3)
+    lost = made_ready(pen)
+    harm(pen)
+    track(3)
+    assert at_the_pen(pen) != lost
+    assert made_ready(pen) != lost
+    assert tracker.upkeep()["left"] == 0
+    assert stored() == ["tracked"] * 6
+    assert losses.drain("default") == {}
+
+
+def test_a_line_that_is_too_long_for_it(pen: Journal) -> None:
+    """It gets a segment of its own size, and the spare waits for the next."""
+    track(3)
+    spare = made_ready(pen)
+    track(1)
+    long = {str(number): "x" * 1000 for number in range(30)}
+    assert tracker.track_event("long", long) is not None
+    assert spares(pen) == [spare]
+    track(2)
+    assert at_the_pen(pen) == spare
+
+
+def test_no_thread_for_it(pen: Journal) -> None:
+    """Each segment is then made at the pen."""
+    with no_threads():
+        track(5)
+        assert spares(pen) == []
+    track(2)
+    made_ready(pen)
+
+
+def test_one_that_cannot_be_made(pen: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread goes on, and makes the next that is wanted."""
+    tried = threading.Event()
+
+    def refuse() -> None:
+        tried.set()
+        raise OSError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pen._assistant, "_make", refuse)
+        track(3)
+        assert tried.wait(10)
+    track(2)
+    made_ready(pen)
+
+
+def test_a_fork_leaves_it_to_the_parent(pen: Journal) -> None:
+    """The child has none, and none of its locks: it is the parent's next segment, and goes with the parent."""
+    track(3)
+    spare = made_ready(pen)
+    child = os.fork()
+    if not child:
+        os._exit(pen._assistant.has_spare or bool(locks._held) or not tracker.track_event("child"))
+    assert os.waitpid(child, 0)[1] == 0
+    track(2)
+    assert at_the_pen(pen) == spare
+    assert tracker.upkeep()["left"] == 0
+    assert sorted(stored()) == ["child", *["tracked"] * 5]
