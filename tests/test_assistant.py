@@ -13,7 +13,7 @@ from littlebro import tracker
 from littlebro.delivery import locks, losses
 from littlebro.delivery.courier import Courier
 from littlebro.delivery.journal import Journal
-from littlebro.delivery.segment import PRIVATE
+from littlebro.delivery.segment import PRIVATE, SEALED
 from littlebro.delivery.spool import Spool
 from tests.faults.harness import wait_until
 from tests.test_held_up import no_threads
@@ -133,12 +133,32 @@ def test_a_line_that_is_too_long_for_it(pen: Journal) -> None:
 
 
 def test_no_thread_for_it(pen: Journal) -> None:
-    """Each segment is then made at the pen."""
+    """Each segment is then sealed and made at the pen."""
     with no_threads():
         track(5)
         assert spares(pen) == []
+        assert len(pen.spool.waiting(SEALED)) == 2
     track(2)
     made_ready(pen)
+
+
+def test_more_than_it_can_do(pen: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two full segments may wait for it; beyond that one is sealed by the call that leaves another."""
+    begun, over = threading.Event(), threading.Event()
+
+    def seal() -> None:
+        begun.set()
+        over.wait(10)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pen._assistant, "_seal", seal)
+        track(3)
+        assert begun.wait(10)
+        track(8)
+        assert (len(pen._full), len(pen.spool.waiting(SEALED))) == (2, 3)
+        over.set()
+    assert tracker.upkeep()["left"] == 0
+    assert stored() == ["tracked"] * 11
 
 
 def test_one_that_cannot_be_made(pen: Journal, monkeypatch: pytest.MonkeyPatch) -> None:

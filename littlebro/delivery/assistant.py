@@ -50,10 +50,9 @@ class Assistant(Worker):
             segment = self._spare.popleft()
         except IndexError:  # the thread was told to end
             return None
-        if segment.is_in_place():
-            with suppress(OSError):  # the folder takes no names for now
-                segment.take_place()
-                return segment
+        with suppress(OSError):  # it was deleted, or its folder moved, or takes no names for now
+            segment.take_place()
+            return segment
         self._useless.append(segment)
         return None
 
