@@ -132,6 +132,7 @@ def test_small_transactions_leave_no_file_each(settings: Any, journal: Path, fsy
     for _ in range(60):
         commit(3)
         assert tracker.track_event("single")
+    made.journal.look()
     files = [path for path in journal.rglob("*") if path.suffix in {SEALED, ".active"}]
     assert 240 / 50 <= len(files) <= 240 / 50 + 1
     assert tracker.flush(5)

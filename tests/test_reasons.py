@@ -202,6 +202,7 @@ def test_a_full_journal(settings: Settings, journal: Path) -> None:
     results = [tracker.track_event("seen", {"n": n}) for n in range(100)]
     accepted = sum(event is not None for event in results)
     assert 0 < accepted < 100
+    assert not tracker.flush(0.1)
     lines = sum(path.read_bytes().count(b'"name":"seen"') for path in journal.rglob("*ed"))
     assert lines == accepted
 

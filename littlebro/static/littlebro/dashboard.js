@@ -219,7 +219,7 @@
   let going = 0;
 
   function typing(target) {
-    return target.closest("input, select, textarea, [contenteditable]") !== null;
+    return target.closest("input:not([type=checkbox]), select, textarea, [contenteditable]") !== null;
   }
 
   function menu(id) {
