@@ -177,15 +177,62 @@ def test_one_that_cannot_be_made(pen: Journal, monkeypatch: pytest.MonkeyPatch) 
     made_ready(pen)
 
 
-def test_a_fork_leaves_it_to_the_parent(pen: Journal) -> None:
-    """The child has none, and none of its locks: it is the parent's next segment, and goes with the parent."""
+def test_a_fork_leaves_it_to_the_parent(pen: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child has none, at no moment, nor its lock, and makes none for a single event."""
     track(3)
     spare = made_ready(pen)
+    start_anew = pen._start_anew
+    seen: list[bool] = []
+
+    def starting() -> None:
+        seen.append(pen._assistant.has_spare)  # what a signal handler would take from here on
+        start_anew()
+
+    monkeypatch.setattr(pen, "_start_anew", starting)
     child = os.fork()
     if not child:
-        os._exit(pen._assistant.has_spare or bool(locks._held) or not tracker.track_event("child"))
+        tracked = tracker.track_event("child")
+        own = pen._assistant.has_spare or pen._assistant.is_running()
+        os._exit(seen != [False] or tracked is None or own or len(locks._held) > 1)
     assert os.waitpid(child, 0)[1] == 0
     track(2)
     assert at_the_pen(pen) == spare
     assert tracker.upkeep()["left"] == 0
     assert sorted(stored()) == ["child", *["tracked"] * 5]
+
+
+def test_a_handler_at_the_pen_does_not_wait_for_who_seals(pen: Journal) -> None:
+    """Who seals may be waiting for that pen: a flush in a signal handler would never end."""
+    track(1)
+    sealing, over = threading.Event(), threading.Event()
+
+    def seal() -> None:
+        with pen._sealing:
+            sealing.set()
+            over.wait(10)
+
+    def handle() -> None:
+        with pen._lock:
+            pen._writing = True
+            pen.seal()
+            pen._writing = False
+
+    threads = [threading.Thread(target=work, daemon=True) for work in (seal, handle)]
+    threads[0].start()
+    assert sealing.wait(10)
+    threads[1].start()
+    threads[1].join(2)
+    ended = not threads[1].is_alive()
+    over.set()
+    for thread in threads:
+        thread.join(10)
+    assert ended
+
+
+def test_a_segment_is_as_old_as_its_sealing(pen: Journal) -> None:
+    """And not as old as the spare that it was."""
+    track(3)
+    os.utime(pen.folder / f"{PRIVATE}{made_ready(pen)}", (1, 1))
+    track(4)
+    pen.seal()
+    assert 0 <= pen.spool.weigh().age < 60

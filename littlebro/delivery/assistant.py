@@ -44,11 +44,11 @@ class Assistant(Worker):
 
     def take(self, size: int) -> Segment | None:
         """Return a segment in its place with room for `size` bytes, or None where none is ready."""
-        if not self._spare or self._spare[0].capacity < size:
-            return None
         try:
+            if self._spare[0].capacity < size:
+                return None
             segment = self._spare.popleft()
-        except IndexError:  # the thread was told to end
+        except IndexError:  # none is ready, or the thread was told to end
             return None
         with suppress(OSError):  # it was deleted, or its folder moved, or takes no names for now
             segment.take_place()

@@ -79,7 +79,6 @@ class Journal:
         self._sync_sealed = options["FSYNC"] == "batch"
         self._on_work = on_work
         self._on_lost = on_lost
-        self._sealed_before = False
         self._assistant = Assistant(folder.name, self._seal_full, self._make_spare)
         self._start_anew()
         _journals.add(self)
@@ -94,6 +93,7 @@ class Journal:
         self._writing = False
         self._segment: Segment | None = None
         self._full: deque[Segment] = deque()
+        self._sealed_before = False
         self._deleted: list[Segment] = []
         self._unsealed: set[str] = set()  # could not be renamed, and wait to be adopted
         self._gone: list[tuple[str, int]] = []  # lost, and not told yet: why, and how many events
@@ -101,12 +101,12 @@ class Journal:
     def after_fork(self) -> None:
         """Let go of what was inherited: descriptors carry the parent's locks, and its lines are its own."""
         locks.forked()
+        self._assistant.reset()  # before a signal handler that tracks could take the parent's spare
         segments = [self._segment, *self._full]
         self._start_anew()
         for segment in segments:
             if segment is not None:
                 segment.abandon()
-        self._assistant.reset()
         self.spool.let_go()
 
     def append(self, line: bytes) -> None:
@@ -288,6 +288,11 @@ class Journal:
         """Seal the active segment, if there is one and it holds `least` events or more."""
         if os.getpid() != self._pid:
             self.after_fork()
+        with self._lock:
+            if (
+                self._writing
+            ):  # a signal handler, at its own thread's pen: whoever seals may be waiting for that
+                return
         # One at a time, so that whoever comes second finds sealed what the first one took. The pen is free
         # meanwhile: a file system may take milliseconds.
         with self._sealing:

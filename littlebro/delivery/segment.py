@@ -194,6 +194,7 @@ class Segment:
             if self.size < self._reserved:
                 os.ftruncate(self._descriptor, self._end)
                 self._reserved = self._end
+        os.utime(self._descriptor)  # a map leaves the time as it was; a spare may have waited for long
         os.rename(self.path, sealed)
         self._descriptor = -1
         return sealed, self._file
