@@ -213,9 +213,7 @@ def test_a_handler_at_the_pen_does_not_wait_for_who_seals(pen: Journal) -> None:
 
     def handle() -> None:
         with pen._lock:
-            pen._writing = True
             pen.seal()
-            pen._writing = False
 
     threads = [threading.Thread(target=work, daemon=True) for work in (seal, handle)]
     threads[0].start()

@@ -288,11 +288,9 @@ class Journal:
         """Seal the active segment, if there is one and it holds `least` events or more."""
         if os.getpid() != self._pid:
             self.after_fork()
-        with self._lock:
-            if (
-                self._writing
-            ):  # a signal handler, at its own thread's pen: whoever seals may be waiting for that
-                return
+        # A signal handler that interrupted its own thread at the pen: whoever seals may be waiting for that pen.
+        if self._is_at_pen():
+            return
         # One at a time, so that whoever comes second finds sealed what the first one took. The pen is free
         # meanwhile: a file system may take milliseconds.
         with self._sealing:
@@ -302,6 +300,16 @@ class Journal:
             if segments:
                 self._on_work()
 
+    def _is_at_pen(self) -> bool:
+        """Return whether this thread holds the pen's lock."""
+        try:
+            threading.Condition(self._lock).notify(
+                0
+            )  # nobody waits; it raises where the lock is not this thread's
+        except RuntimeError:
+            return False
+        return True
+
     def _seal_full(self) -> None:
         """Seal what the pen left, and nothing else."""
         self.seal(least=sys.maxsize)
@@ -309,8 +317,6 @@ class Journal:
     def _take(self, least: int) -> list[Segment]:
         """Take the full segments, and the active one from the pen if it holds `least` events or more."""
         with self._lock:
-            if self._writing:
-                return []
             self._writing = True  # a signal handler between these lines would write to what is being taken
             try:
                 taken = list(self._full)

@@ -31,7 +31,7 @@ class Worker:
 
     def run(self, shift: int) -> None:
         """Do the work, in the thread."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must implement run().")
 
     def start(self) -> bool:
         """Make sure that the thread runs, and wake it; return False where the system has none left."""
